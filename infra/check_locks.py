@@ -1,0 +1,66 @@
+"""Checks that the locks satisfy what the workspace asks for: every dependency is there, in a version that fits.
+
+usage: python infra/check_locks.py [ROOT]
+"""
+
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+RUNTIME, DEV = "requirements.lock", "requirements-dev.lock"
+PINNED = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", re.MULTILINE)
+
+
+def locked(path: Path) -> dict[str, str]:
+    """Versions by normalised name."""
+    return {canonicalize_name(name): version for name, version in PINNED.findall(path.read_text(encoding="utf-8"))}
+
+
+def asked(root: Path) -> Iterator[tuple[str, str, Requirement]]:
+    """(who asks, the lock it must be in, what) for every member and for the root's groups."""
+    for path in [*root.glob("services/*/pyproject.toml"), *root.glob("tools/*/pyproject.toml")]:
+        for text in project(path)["project"].get("dependencies", []):
+            yield str(path.relative_to(root)), RUNTIME, Requirement(text)
+    groups = project(root / "pyproject.toml").get("dependency-groups", {})
+    for group, texts in groups.items():
+        for text in texts:
+            yield f"group {group}", RUNTIME if group == "build" else DEV, Requirement(text)
+
+
+def project(path: Path) -> dict[str, Any]:
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def problems(root: Path) -> Iterator[str]:
+    locks = {name: locked(root / name) for name in (RUNTIME, DEV)}
+    for who, lock, requirement in asked(root):
+        name = canonicalize_name(requirement.name)
+        if name.startswith("toolorchestra-"):
+            continue
+        for file in {lock, DEV}:
+            version = locks[file].get(name)
+            if version is None:
+                yield f"{file}: {name} is missing; {who} asks for it"
+            elif not requirement.specifier.contains(version, prereleases=True):
+                yield f"{file}: {name} {version} does not fit {requirement}, asked for by {who}"
+    yield from (
+        f"{DEV}: {name} differs from {RUNTIME}" for name in locks[RUNTIME] if locks[DEV].get(name) != locks[RUNTIME][name]
+    )
+
+
+def main(root: str = ".") -> int:
+    found = sorted(set(problems(Path(root))))
+    print(
+        "\n".join(found) + "\nrun `make lock` and commit both locks" if found else "the locks hold what the workspace asks for"
+    )
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

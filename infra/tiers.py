@@ -1,0 +1,102 @@
+"""Runs the checks and every tier of tests, one after the other, and ends with what ran and how it went.
+
+usage: python infra/tiers.py [NAME…]      (default: everything)
+
+A tier is a folder under tests/ with tests in it, so a new one needs no entry here. Nothing is passed over silently: all is
+run even when something fails, a skipped test fails its tier with the reason, and so does a tier without tests.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+NOT_TIERS = {"support", "data"}
+FIRST_TIERS = ("unit", "integration")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command; ``name`` stands in the summary."""
+
+    name: str
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a step ended; ``closing`` is the last line it printed."""
+
+    step: Step
+    passed: bool
+    seconds: float
+    closing: str
+
+
+def checks() -> list[Step]:
+    sources = [
+        str(path.relative_to(ROOT)) for pattern in ("services/*/src", "tools/*/src") for path in sorted(ROOT.glob(pattern))
+    ]
+    return [
+        Step("lint", (str(BIN / "ruff"), "check", ".")),
+        Step("format", (str(BIN / "ruff"), "format", "--check", ".")),
+        Step("types", (str(BIN / "mypy"), *sources, "infra")),
+        Step("imports", (str(BIN / "lint-imports"),)),
+        Step("house", (sys.executable, "infra/house.py")),
+        Step("locks", (sys.executable, "infra/check_locks.py")),
+    ]
+
+
+def tiers() -> list[Step]:
+    """The folders of tests/, quick ones first."""
+    folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and path.name[0] not in "._"} - NOT_TIERS
+    names = [*(name for name in FIRST_TIERS if name in folders), *sorted(folders - set(FIRST_TIERS))]
+    return [Step(name, tier_command(name)) for name in names]
+
+
+def tier_command(name: str) -> tuple[str, ...]:
+    """Benchmarks are programs; here they only show that they still work."""
+    if name == "bench":
+        return (sys.executable, "infra/bench.py", "--seconds", "1")
+    return (sys.executable, "-m", "pytest", "--forbid-skips", f"tests/{name}")
+
+
+def run(step: Step) -> Result:
+    """Run a step with its output shown as it comes."""
+    print(
+        f"\n=== {step.name}: {' '.join(Path(word).name if word.startswith('/') else word for word in step.command)}", flush=True
+    )
+    began, closing = time.monotonic(), ""
+    with subprocess.Popen(step.command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        for line in process.stdout or ():
+            print(line, end="", flush=True)
+            closing = line.strip(" =\n") or closing
+    return Result(step, process.returncode == 0, time.monotonic() - began, closing)
+
+
+def summary(results: Sequence[Result]) -> str:
+    lines = [
+        f"  {'passed' if result.passed else 'FAILED'}  {result.step.name:<12} {result.seconds:6.1f} s  {result.closing}"
+        for result in results
+    ]
+    failed = [result.step.name for result in results if not result.passed]
+    end = f"FAILED: {', '.join(failed)}" if failed else f"All {len(results)} steps passed."
+    return "\n".join(["", "=== summary", *lines, "", end])
+
+
+def main(names: Sequence[str]) -> int:
+    steps = {step.name: step for step in (*checks(), *tiers())}
+    if unknown := [name for name in names if name not in steps]:
+        print(f"unknown: {', '.join(unknown)}; there are: {', '.join(steps)}", file=sys.stderr)
+        return 2
+    results = [run(steps[name]) for name in names or steps]
+    print(summary(results))
+    return 0 if all(result.passed for result in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,5 @@
+"""``python -m toolorchestra.cli``."""
+
+from toolorchestra.cli.main import main
+
+main()

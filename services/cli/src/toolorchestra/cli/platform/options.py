@@ -1,0 +1,35 @@
+"""What a platform on this machine is started with."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from toolorchestra.cli.embedded.parts import free_port, port_is_free
+
+DEFAULT_PORT: Final = 8080
+OWN_MANIFESTS: Final = Path("manifests")  # read when it is there and no other folder was named
+
+
+@dataclass(frozen=True, slots=True)
+class UpOptions:
+    """``manifests`` are the person's own folders; a URL that is given replaces the embedded part behind it."""
+
+    state: Path
+    port: int = DEFAULT_PORT
+    manifests: tuple[Path, ...] = ()
+    local_model: bool = True
+    allow_egress: tuple[str, ...] = ()
+    database_url: str | None = None
+    broker_url: str | None = None
+    signal_url: str | None = None
+    otlp_endpoint: str | None = None
+
+    @property
+    def own_manifests(self) -> tuple[Path, ...]:
+        """The person's folders, or ``./manifests`` if there is one."""
+        return self.manifests or ((OWN_MANIFESTS,) if OWN_MANIFESTS.is_dir() else ())
+
+
+def usual_port() -> int:
+    """The port for platforms whose port nobody chose: the default one, or any other when that is taken."""
+    return DEFAULT_PORT if port_is_free(DEFAULT_PORT) else free_port()

@@ -1,0 +1,90 @@
+"""The platform's own services as parts: one orchestrator, one worker for calls, one worker for the sandbox."""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from toolorchestra.cli.embedded.checks import http_answers
+from toolorchestra.cli.embedded.parts import LOOPBACK, Part
+from toolorchestra.cli.platform.folder import StateFolder
+from toolorchestra.cli.platform.options import UpOptions
+
+SHIPPED_MANIFESTS: Final = Path(__file__).parents[1] / "manifests"
+READY_PATH: Final = "/readyz"
+GRACE_MS: Final = 25_000  # runs that are under way get to a transition first
+
+
+@dataclass(frozen=True, slots=True)
+class Backing:
+    """Where the services find what they need; ``opened`` are local addresses that tools and models may use."""
+
+    database_url: str
+    broker_url: str
+    signal_url: str
+    opened: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """The commands of the services."""
+
+    orchestrator: tuple[str, ...] = (sys.executable, "-m", "toolorchestra.orchestrator")
+    worker: tuple[str, ...] = (sys.executable, "-m", "toolorchestra.worker")
+
+
+def service_parts(options: UpOptions, backing: Backing, programs: Programs) -> list[Part]:
+    """The services, ready to be started. The orchestrator answers at the platform's URL."""
+    env = service_environment(options, backing)
+    return [
+        Part(
+            name="orchestrator",
+            argv=programs.orchestrator,
+            env=env,
+            ready=partial(http_answers, LOOPBACK, options.port, path=READY_PATH),
+            grace_ms=GRACE_MS,
+            url=platform_url(options.port),
+        ),
+        Part(name="worker", argv=programs.worker, env=env, grace_ms=GRACE_MS),
+        Part(
+            name="sandbox-worker",
+            argv=programs.worker,
+            env={**env, "TOOLORCHESTRA_WORKER_CLASS": "sandbox"},
+            grace_ms=GRACE_MS,
+        ),
+    ]
+
+
+def service_environment(options: UpOptions, backing: Backing) -> Mapping[str, str]:
+    """What the services read. Lists are JSON, files are absolute paths."""
+    folder = StateFolder(options.state.resolve())
+    manifests = [SHIPPED_MANIFESTS, folder.manifests, *(path.resolve() for path in options.own_manifests)]
+    environment = {
+        "DATABASE_URL": backing.database_url,
+        "BROKER_URL": backing.broker_url,
+        "SIGNAL_URL": backing.signal_url,
+        "MANIFESTS": json.dumps([str(path) for path in manifests]),
+        "STATUS_FILE": str(folder.status_file),
+        "HOST": LOOPBACK,
+        "PORT": str(options.port),
+        "EGRESS_ALLOW": json.dumps([*backing.opened, *options.allow_egress]),
+        "ADMIN_TOKEN_FILE": str(folder.admin_token_file),
+        "KEY_PEPPER_FILE": str(folder.key_pepper_file),
+        "WORKER_CLASS": "calls",
+        **_telemetry(options, folder),
+    }
+    return {f"TOOLORCHESTRA_{name}": value for name, value in environment.items()}
+
+
+def platform_url(port: int) -> str:
+    """Where clients find the platform; the OpenAI interface is below ``/v1``."""
+    return f"http://{LOOPBACK}:{port}"
+
+
+def _telemetry(options: UpOptions, folder: StateFolder) -> Mapping[str, str]:
+    if options.otlp_endpoint:
+        return {"TELEMETRY__OTLP_ENDPOINT": options.otlp_endpoint}
+    return {"TELEMETRY__TRACES_FOLDER": str(folder.traces)}

@@ -1,0 +1,154 @@
+"""What one drive of a run works with: its ports, and the draft of the next transition."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from time import monotonic
+from typing import Final, Protocol, TypeAlias
+
+from toolorchestra.core.calls import CallRequest, Outcome
+from toolorchestra.core.chat import DeltaKind
+from toolorchestra.core.functions import Function
+from toolorchestra.core.loop.calls import shown
+from toolorchestra.core.loop.facts import Fact
+from toolorchestra.core.loop.journal import CallEnd, CallStart, Journal, Settle, Stamped, Take, Transition
+from toolorchestra.core.loop.state import CallState, State, apply
+from toolorchestra.core.policies.protocol import Policy, View
+from toolorchestra.core.revision import Revision
+
+HOLD_GRACE_MS: Final = 30_000  # a hold outlives its call's deadline by this
+MIN_TIMEOUT_MS: Final = 1_000
+Clock: TypeAlias = Callable[[], float]
+
+
+class Observer(Protocol):
+    """Is told what happens while it happens: stored facts, and text that is not stored."""
+
+    async def stored(self, facts: Sequence[Stamped]) -> None:
+        """New facts of the run, in order, after they were stored."""
+        ...
+
+    async def delta(self, kind: DeltaKind, text: str) -> None:
+        """A piece of text from a model, best effort."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PendingCall:
+    """A call whose end is not known here. ``left_ms`` is the time to its deadline, negative once that has passed."""
+
+    call_id: str
+    function: Function
+    state: CallState
+    left_ms: int
+    tenant: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What became of a pending call. ``stored``: its row and its money are settled by whoever finished it."""
+
+    outcome: Outcome
+    attempt: int
+    stored: bool = True
+
+
+class CallRunner(Protocol):
+    """Runs calls: inline here, or elsewhere by queue."""
+
+    async def run(self, request: CallRequest) -> Outcome:
+        """An inline call, to its end. Never raises for what a tool did."""
+        ...
+
+    async def collect(self, call: PendingCall) -> Collected:
+        """What became of a call that runs elsewhere; waits until it ends or its time is up."""
+        ...
+
+    async def dispatch(self, calls: Sequence[tuple[str, str]]) -> None:
+        """Announce calls, as (call id, execution), to the workers. May be repeated."""
+        ...
+
+    def headers(self) -> dict[str, str]:
+        """Trace context to pass on."""
+        ...
+
+
+class Draft:
+    """What the next transition will store, and the state as it will then be (its times still provisional)."""
+
+    def __init__(self, base: State, clock: Clock = monotonic) -> None:
+        self.base = base
+        self.state = base
+        self.facts: list[Fact] = []
+        self.settles: list[Settle] = []
+        self.ends: list[CallEnd] = []
+        self._clock = clock
+        self._began = clock()
+
+    def add(self, fact: Fact) -> None:
+        """Plan to store ``fact``."""
+        now = self.base.now + timedelta(seconds=self._clock() - self._began)
+        self.facts.append(fact)
+        self.state = apply(self.state, Stamped(self.state.seq + 1, now, fact))
+
+
+class Cancellation:
+    """A wish to cancel, set from outside and honoured at the next transition."""
+
+    def __init__(self) -> None:
+        self.by: str | None = None
+
+    def request(self, by: str) -> None:
+        self.by = self.by or by
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One run and its ports. ``clock`` reads seconds that go by as the journal's time does; virtual where that is."""
+
+    run_id: str
+    revision: Revision
+    journal: Journal
+    policy: Policy
+    runner: CallRunner
+    observer: Observer
+    cancelled: Cancellation = field(default_factory=Cancellation)
+    clock: Clock = monotonic
+
+    def draft(self, state: State) -> Draft:
+        """What comes after ``state``, still empty."""
+        return Draft(state, self.clock)
+
+    def view(self, state: State) -> View:
+        """What the policy may see of ``state``."""
+        return View(state, self.revision, shown(self.revision, state.run))
+
+    async def commit(
+        self,
+        draft: Draft,
+        fact: Fact,
+        *,
+        takes: Sequence[Take] = (),
+        starts: Sequence[CallStart] = (),
+        closes: bool = False,
+        parks: bool = False,
+    ) -> State:
+        """Store the draft and ``fact`` in one transaction; the state after it."""
+        stamped = await self.journal.commit(
+            Transition(
+                run_id=self.run_id,
+                after=draft.base.seq,
+                facts=(*draft.facts, fact),
+                takes=tuple(takes),
+                settles=tuple(draft.settles),
+                starts=tuple(starts),
+                ends=tuple(draft.ends),
+                closes=closes,
+                parks=parks,
+            )
+        )
+        state = draft.base
+        for item in stamped:
+            state = apply(state, item)
+        await self.observer.stored(stamped)
+        return state

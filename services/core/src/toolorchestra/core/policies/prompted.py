@@ -1,0 +1,240 @@
+"""A chat model as manager, by prompt: the tools are OpenAI functions, results come back as tool messages.
+
+The prompt only grows. When the model's context would overflow, a new segment starts: the task again, and notes of what was
+found; the task itself is never dropped.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from typing_extensions import override
+
+from toolorchestra.core.calls import Status
+from toolorchestra.core.chat import ChatModels, ChatReply, ChatRequest, ChatToolCall, WireTool
+from toolorchestra.core.errors import InvalidArgumentsError
+from toolorchestra.core.functions import Function
+from toolorchestra.core.loop.facts import Candidate, Decision, Intent
+from toolorchestra.core.loop.state import State, Turn
+from toolorchestra.core.policies.closing import close, closing_quote, model_timeout_ms, notes, response_form
+from toolorchestra.core.policies.history import INSTRUCTION, observation, preference_line, price_tag, remaining_line
+from toolorchestra.core.policies.protocol import Policy, Quote, Reply, Terms, View
+from toolorchestra.core.pricing import worst_case
+from toolorchestra.core.revision import PinnedModel
+from toolorchestra.core.storable import parse_object
+from toolorchestra.core.tokens import input_bound_tokens
+
+HAND_ON: Final = "answer_from"
+BYTES_PER_TOKEN: Final = 3  # for the context limit only; money is bounded by one token per byte
+NOTES_SHARE: Final = 4
+_HAND_ON_TOOL: Final[dict[str, Any]] = {
+    "type": "function",
+    "function": {
+        "name": HAND_ON,
+        "description": "Answer with the result of an earlier call, word for word. Use it when that result is the answer.",
+        "parameters": {
+            "type": "object",
+            "properties": {"call": {"type": "string", "description": "Id of the call, e.g. 2/1."}},
+            "required": ["call"],
+            "additionalProperties": False,
+        },
+    },
+}
+
+
+class PromptedPolicy(Policy):
+    """Asks ``manager`` what to do next."""
+
+    def __init__(self, manager: PinnedModel, models: ChatModels) -> None:
+        self._manager = manager
+        self._models = models
+
+    @override
+    def quote(self, view: View, *, forced: bool) -> Quote:
+        if forced:
+            return closing_quote(view.revision.closing, view.state.run)
+        tokens = input_bound_tokens(self._messages(view), [*tools_of(view), *response_form(view.state.run)])
+        limit = min(self._manager.max_output_tokens, view.state.run.limits.max_output_tokens)
+        return Quote(tokens, self._manager.price, limit, model_timeout_ms(self._manager))
+
+    @override
+    async def decide(self, view: View, terms: Terms) -> Reply:
+        if terms.forced is not None:
+            return await close(self._models, self._manager, view.state, terms)
+        reply = await self._models.chat(self._request(view, terms))
+        return Reply(
+            _decision(reply, view),
+            usage=reply.usage,
+            estimated=reply.estimated,
+            latency_ms=reply.latency_ms,
+            candidates=candidates(view),
+            finish_reason=reply.finish_reason,
+        )
+
+    def _request(self, view: View, terms: Terms) -> ChatRequest:
+        sampling = view.state.run.sampling
+        return ChatRequest(
+            target=self._manager.target,
+            messages=self._messages(view),
+            tools=tools_of(view),
+            tool_choice=_choice(view),
+            max_tokens=terms.max_tokens,
+            timeout_ms=terms.timeout_ms,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            seed=sampling.seed,
+            stop=sampling.stop or None,
+            response_format=sampling.response_format,
+            on_delta=terms.on_delta,
+            meter=terms.meter,
+            headers=terms.headers,
+            price=self._manager.price,
+        )
+
+    def _messages(self, view: View) -> list[dict[str, Any]]:
+        room = (self._manager.context_tokens - view.state.run.limits.max_output_tokens) * BYTES_PER_TOKEN
+        return messages_of(view, max(room, 1024))
+
+
+def messages_of(view: View, room_bytes: int) -> list[dict[str, Any]]:
+    """The conversation as the manager sees it, in segments that each fit ``room_bytes``."""
+    state = view.state
+    head = _head(view)
+    messages = list(head)
+    for turn in state.turns:
+        if turn.decided is None or not turn.calls:
+            continue
+        more = _turn_messages(state, turn)
+        if _size((*messages, *more)) > room_bytes and len(messages) > len(head):
+            before = [t for t in state.turns if t.number < turn.number]
+            messages = [*head, _segment(state, before, room_bytes)]
+        messages += more
+    return messages
+
+
+def tools_of(view: View) -> list[dict[str, Any]]:
+    """All functions the manager may call, as OpenAI tools: the platform's with price tags, the client's, and handing on."""
+    ours = [
+        {
+            "type": "function",
+            "function": {
+                "name": f.name,
+                "description": f"{f.description} ({price_tag(f)})",
+                "parameters": f.parameters,
+            },
+        }
+        for f in view.functions
+    ]
+    taken = {f.name for f in view.functions} | {HAND_ON}
+    clients = [tool for tool in view.state.run.client_tools if _name(tool) not in taken]
+    return [*ours, *clients, _HAND_ON_TOOL]
+
+
+def candidates(view: View) -> tuple[Candidate, ...]:
+    """What could have been called, with its worst price, for the explanation."""
+    return tuple(
+        Candidate(
+            function=f.name,
+            worst_case_nano_usd=worst_case(f.price, output_tokens=f.max_output_tokens, milliseconds=f.timeout_ms),
+            typical_latency_ms=f.typical_latency_ms,
+        )
+        for f in view.functions
+    )
+
+
+def _head(view: View) -> list[dict[str, Any]]:
+    run = view.state.run
+    extra = view.revision.orchestrator.instructions if view.revision.orchestrator else ""
+    system = f"{INSTRUCTION}\n\n{extra}".strip()
+    messages = [dict(m) for m in run.messages]
+    line = preference_line(view.state)
+    newest = next((m for m in reversed(messages) if line and m.get("role") == "user"), None)
+    if newest is not None:
+        newest["content"] = _with_line(newest.get("content"), line)
+    return [{"role": "system", "content": system}, *messages]
+
+
+def _with_line(content: Any, line: str) -> Any:
+    """The content with a further text; pictures and sounds in it stay."""
+    return [*content, {"type": "text", "text": line}] if isinstance(content, list) else f"{content or ''}{line}"
+
+
+def _turn_messages(state: State, turn: Turn) -> list[dict[str, Any]]:
+    decision = turn.decided.decision if turn.decided else Decision()
+    ids = {c.ordinal: _wire_id(turn.number, c.ordinal) for c in turn.calls}
+    calls = [
+        {
+            "id": ids[c.ordinal],
+            "type": "function",
+            "function": {"name": c.intent.function, "arguments": json.dumps(c.intent.arguments, ensure_ascii=False)},
+        }
+        for c in turn.calls
+    ]
+    done = [c for c in turn.calls if c.outcome is not None]
+    answers = [
+        {
+            "role": "tool",
+            "tool_call_id": ids[c.ordinal],
+            "content": f"[call {turn.number}/{c.ordinal}] {observation(c.outcome)}",
+        }
+        for c in done
+        if c.outcome is not None
+    ]
+    if answers and len(done) == len(turn.calls):
+        answers[-1]["content"] += f"\n{remaining_line(turn, state.run.limits)}"
+    return [{"role": "assistant", "content": decision.text or decision.reasoning or "", "tool_calls": calls}, *answers]
+
+
+def _segment(state: State, turns: Sequence[Turn], room_bytes: int) -> dict[str, Any]:
+    found = notes(replace(state, turns=tuple(turns)), room_bytes // NOTES_SHARE)
+    return {"role": "user", "content": f"(Earlier steps were cut. Notes of their results, newest first; data only:)\n{found}"}
+
+
+def _wire_id(turn: int, ordinal: int) -> str:
+    return f"call_{turn}_{ordinal}"
+
+
+def _size(messages: Sequence[dict[str, Any]]) -> int:
+    return sum(len(json.dumps(m, ensure_ascii=False).encode()) for m in messages)
+
+
+def _choice(view: View) -> dict[str, Any] | None:
+    explored = view.state.run.explored
+    first = len(view.state.turns) <= 1
+    if explored is None or not first or not any(f.name == explored for f in view.functions):
+        return None
+    return {"type": "function", "function": {"name": explored}}
+
+
+def _decision(reply: ChatReply, view: View) -> Decision:
+    handed = next((c for c in reply.tool_calls if c.name == HAND_ON), None)
+    if handed is not None:
+        call_id = str(_arguments(handed)[0].get("call", ""))
+        outcome = view.state.outcome(call_id)
+        if outcome is not None and outcome.status is Status.OK:
+            return Decision(answer_from=call_id, reasoning=reply.reasoning or reply.text, reason="handed on")
+    clients = {_name(tool) for tool in view.state.run.client_tools}
+    calls = tuple(_intent(call, clients, view.functions) for call in reply.tool_calls)
+    if calls:
+        return Decision(calls=calls, reasoning=reply.reasoning or reply.text, reason="chosen by the manager model")
+    return Decision(text=reply.text, reasoning=reply.reasoning, reason="answered by the manager model")
+
+
+def _intent(call: ChatToolCall, clients: set[str], functions: Sequence[Function]) -> Intent:
+    arguments, problem = _arguments(call)
+    if call.name == HAND_ON:
+        problem = "there is no good result of a call with this id"
+    client = call.name in clients and not any(f.name == call.name for f in functions)
+    return Intent(function=call.name, arguments=arguments, id=call.id, client=client, problem=problem)
+
+
+def _arguments(call: ChatToolCall) -> tuple[dict[str, Any], str | None]:
+    try:
+        return parse_object(call.arguments or "{}"), None
+    except InvalidArgumentsError as error:
+        return {}, error.message
+
+
+def _name(tool: WireTool) -> str:
+    return str(tool.get("function", {}).get("name", ""))

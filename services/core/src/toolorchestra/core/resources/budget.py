@@ -1,0 +1,71 @@
+"""BudgetPolicy: the limits of a tenant. One per namespace, named `default`."""
+
+from typing import Any, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, field_validator, model_validator
+
+from toolorchestra.core.durations import Duration
+from toolorchestra.core.resources.meta import Metadata, Model, Usd
+
+
+class MoneyLimits(Model):
+    """US dollars per calendar window. A window without a limit is unlimited."""
+
+    hour: Usd | None = Field(default=None, description="Per hour.")
+    day: Usd | None = Field(default=None, description="Per day.")
+    month: Usd | None = Field(default=None, description="Per month.")
+    total: Usd | None = Field(default=None, description="Ever.")
+
+
+class RequestLimits(Model):
+    """Requests per calendar window. A window without a limit is unlimited."""
+
+    hour: int | None = Field(default=None, ge=0, description="Per hour.")
+    day: int | None = Field(default=None, ge=0, description="Per day.")
+    month: int | None = Field(default=None, ge=0, description="Per month.")
+    total: int | None = Field(default=None, ge=0, description="Ever.")
+
+
+class BudgetPolicySpec(Model):
+    """Desired limits of a tenant."""
+
+    time_zone: str = Field(default="UTC", max_length=64, description="IANA time zone of the windows. Default: UTC.")
+    limits: MoneyLimits = Field(default_factory=MoneyLimits, description="Money per window.")
+    per_run: Usd | None = Field(default=None, description="Most US dollars of one run. Default: no cap.")
+    requests: RequestLimits = Field(default_factory=RequestLimits, description="Requests per window.")
+    concurrency: int | None = Field(default=None, ge=0, description="Runs at once. Default: no limit.")
+    allowed_tools: list[str] = Field(default_factory=lambda: ["*"], max_length=256, description="Name patterns. Default: all.")
+    allowed_experts: list[str] = Field(
+        default_factory=lambda: ["*"], max_length=256, description="Name patterns. Default: all."
+    )
+    unpriced: Literal["refuse", "allow"] = Field(
+        default="refuse", description="What to do with a model whose price is unknown. Default: refuse."
+    )
+    alerts: list[int] = Field(default_factory=lambda: [80, 100], max_length=8, description="Percentages. Default: 80, 100.")
+    retention: Duration = Field(default="30d", description="How long contents of runs are kept. Default: 30d.")
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f'{name!r} is not an IANA time zone; write "Europe/Berlin"') from error
+        return name
+
+
+class BudgetPolicy(Model):
+    """The limits of a tenant."""
+
+    api_version: Literal["toolorchestra.dev/v1alpha1"] = Field(description="API version.")
+    kind: Literal["BudgetPolicy"] = Field(description="Kind.")
+    metadata: Metadata = Field(description="Object metadata.")
+    spec: BudgetPolicySpec = Field(description="Desired state.")
+    status: dict[str, Any] | None = Field(default=None, description="Observed state, written by the platform.")
+
+    @model_validator(mode="after")
+    def _singleton(self) -> Self:
+        if self.metadata.name != "default":
+            raise ValueError("metadata.name must be `default`: a namespace has one BudgetPolicy")
+        return self

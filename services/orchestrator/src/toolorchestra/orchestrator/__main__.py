@@ -1,0 +1,43 @@
+"""``python -m toolorchestra.orchestrator``: serve, configured by the environment."""
+
+import asyncio
+import sys
+
+import uvicorn
+
+from toolorchestra.core.errors import ToolOrchestraError
+from toolorchestra.kit.logging import adopt_loggers, configure_logging
+from toolorchestra.kit.telemetry import configure_telemetry
+from toolorchestra.orchestrator.main import create_app
+from toolorchestra.orchestrator.settings import OrchestratorSettings
+
+
+def main() -> int:
+    """Serve until SIGTERM; the exit code."""
+    try:
+        settings = OrchestratorSettings.load()
+    except ToolOrchestraError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    configure_logging(settings.log, service="orchestrator")
+    telemetry = configure_telemetry("orchestrator", settings.telemetry)
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=int(settings.drain_s),
+        server_header=False,
+    )
+    adopt_loggers("uvicorn", "uvicorn.error")
+    try:
+        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+            runner.run(uvicorn.Server(config).serve())
+    finally:
+        telemetry.shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""What every handler needs: the factory, the caller, and the body."""
+
+import json
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from toolorchestra.core.errors import ForbiddenError, InvalidRequestError, UnauthenticatedError
+from toolorchestra.orchestrator.factory import Factory
+from toolorchestra.orchestrator.services.principal import Principal
+
+
+async def factory_of(request: Request) -> Factory:
+    """The process's factory. Asynchronous, because a plain function would be run in a thread."""
+    factory = request.app.state.factory
+    if not isinstance(factory, Factory):
+        raise TypeError("the application was started without its lifespan")
+    return factory
+
+
+Parts = Annotated[Factory, Depends(factory_of)]
+
+
+async def principal_of(request: Request, factory: Parts) -> Principal:
+    """The authenticated caller."""
+    return await factory.authenticator.authenticate(bearer(request))
+
+
+Caller = Annotated[Principal, Depends(principal_of)]
+
+
+async def admin_of(request: Request, factory: Parts) -> str:
+    """Checks the administrator's token; the author's name for records."""
+    if not factory.admin_tokens.matches(bearer(request)):
+        raise ForbiddenError("this needs the administrator's token", hint="send it as Authorization: Bearer …")
+    return "admin"
+
+
+Admin = Annotated[str, Depends(admin_of)]
+
+
+def bearer(request: Request) -> str:
+    """The credential of the request. Raises UnauthenticatedError."""
+    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not value.strip():
+        raise UnauthenticatedError("no API key was sent", hint="send Authorization: Bearer to_….…")
+    return value.strip()
+
+
+async def json_body(request: Request, factory: Parts) -> Any:
+    """The decoded body, of bounded size."""
+    raw = bytearray()
+    async for piece in request.stream():
+        raw += piece
+        if len(raw) > factory.settings.max_body_bytes:
+            raise InvalidRequestError(f"the body is longer than {factory.settings.max_body_bytes} bytes")
+    try:
+        return json.loads(bytes(raw))
+    except ValueError as error:
+        raise InvalidRequestError(f"the body is not valid JSON: {error}") from error
+
+
+Body = Annotated[Any, Depends(json_body)]

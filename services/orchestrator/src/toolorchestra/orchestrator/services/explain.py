@@ -1,0 +1,126 @@
+"""A run, explained: each decision with its candidates, price and reason; the cost of every turn and call. Built from facts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from toolorchestra.core.loop.facts import Ended, Opened
+from toolorchestra.core.loop.journal import Stamped
+from toolorchestra.core.loop.state import CallState, State, Turn, fold
+from toolorchestra.core.money import format_usd
+from toolorchestra.core.openai import usage_body
+
+STATUS_RUNNING = "running"
+STATUS_WAITING = "waiting"
+
+
+def explain(run_id: str, log: Sequence[Stamped], *, content: bool = True) -> dict[str, Any]:
+    """The run as JSON. ``content=False`` leaves out what the user and the tools said."""
+    state = fold(run_id, list(log))
+    run = state.run
+    return {
+        "id": run_id,
+        "object": "toolorchestra.run",
+        "status": status_of(state),
+        "model": run.model,
+        "policy": run.policy,
+        "tenant": run.tenant,
+        "revision": run.revision,
+        "created_at": state.opened_at.isoformat(),
+        "ended_at": state.now.isoformat() if state.ended else None,
+        "duration_ms": _duration_ms(state),
+        "cost_usd": format_usd(state.spent_nano_usd),
+        "cost_nano_usd": state.spent_nano_usd,
+        "usage": usage_body(state.usage),
+        "trace_id": trace_id(run),
+        "limits": run.limits.model_dump(),
+        "preference": run.preference.model_dump(by_alias=True, exclude_defaults=True),
+        "metadata": run.metadata,
+        "messages": list(run.messages) if content else None,
+        "turns": [_turn(turn, content=content) for turn in state.turns],
+        "answer": _answer(state.ended, content=content),
+    }
+
+
+def status_of(state: State) -> str:
+    """One word: running, waiting, completed, cancelled or failed."""
+    if state.ended is not None:
+        return state.ended.status
+    return STATUS_WAITING if state.parked_at is not None else STATUS_RUNNING
+
+
+def summary(state: State) -> dict[str, Any]:
+    """The extension of a completion: what the answer cost and where to look."""
+    return {
+        "run_id": state.run_id,
+        "status": status_of(state),
+        "cost_usd": format_usd(state.spent_nano_usd),
+        "cost_nano_usd": state.spent_nano_usd,
+        "turns": len(state.turns),
+        "tools": [call.intent.function for turn in state.turns for call in turn.calls],
+        "trace_id": trace_id(state.run),
+        "reason": state.ended.reason if state.ended else None,
+    }
+
+
+def trace_id(run: Opened) -> str | None:
+    """The W3C trace id of the run."""
+    parts = (run.traceparent or "").split("-")
+    return parts[1] if len(parts) > 1 else None
+
+
+def _turn(turn: Turn, *, content: bool) -> dict[str, Any]:
+    decided = turn.decided
+    return {
+        "turn": turn.number,
+        "forced": turn.asked.forced if turn.asked else None,
+        "reason": decided.decision.reason if decided else None,
+        "reasoning": decided.decision.reasoning if decided and content else None,
+        "text": decided.decision.text if decided and content else None,
+        "answer_from": decided.decision.answer_from if decided else None,
+        "candidates": [c.model_dump(exclude_none=True) for c in decided.candidates] if decided else [],
+        "decision_cost_usd": format_usd(decided.cost_nano_usd if decided else 0),
+        "decision_latency_ms": decided.latency_ms if decided else None,
+        "decision_usage": usage_body(decided.usage) if decided and decided.usage else None,
+        "estimated": decided.estimated if decided else False,
+        "error": turn.failure.message if turn.failure else None,
+        "cost_usd": format_usd(turn_cost(turn)),
+        "calls": [_call(turn.number, call, content=content) for call in turn.calls],
+    }
+
+
+def turn_cost(turn: Turn) -> int:
+    """Nano-USD of a turn: its decision and its calls."""
+    calls = sum(c.outcome.cost_nano_usd for c in turn.calls if c.outcome)
+    return calls + (turn.decided.cost_nano_usd if turn.decided else 0) + (turn.failure.cost_nano_usd if turn.failure else 0)
+
+
+def _call(number: int, call: CallState, *, content: bool) -> dict[str, Any]:
+    outcome = call.outcome
+    return {
+        "id": f"{number}/{call.ordinal}",
+        "function": call.intent.function,
+        "arguments": call.intent.arguments if content else None,
+        "reason": call.intent.reason or None,
+        "phase": call.phase,
+        "attempt": call.attempt,
+        "execution": call.started.execution if call.started else None,
+        "status": outcome.status if outcome else None,
+        "result": outcome.content if outcome and content else None,
+        "error_code": outcome.error_code if outcome else None,
+        "cost_usd": format_usd(outcome.cost_nano_usd if outcome else 0),
+        "estimated": outcome.estimated if outcome else False,
+        "latency_ms": outcome.latency_ms if outcome else None,
+        "usage": usage_body(outcome.usage) if outcome and outcome.usage else None,
+        "details": outcome.details if outcome else {},
+    }
+
+
+def _answer(ended: Ended | None, *, content: bool) -> dict[str, Any] | None:
+    if ended is None:
+        return None
+    body = ended.model_dump(exclude={"type", "v"})
+    return body if content else body | {"answer": None}
+
+
+def _duration_ms(state: State) -> int:
+    return int((state.now - state.opened_at).total_seconds() * 1000)

@@ -1,0 +1,95 @@
+"""Who follows a run: an in-process channel per run that this process drives, fed with stored facts and passing text."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from toolorchestra.core.chat import DeltaKind
+from toolorchestra.core.loop.facts import Ended, Parked
+from toolorchestra.core.loop.journal import Stamped
+
+MAX_BEHIND: Final = 4_096  # a follower this far behind loses passing text, never facts
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of text that is not stored."""
+
+    kind: DeltaKind
+    text: str
+
+
+Item: TypeAlias = Stamped | Delta
+
+
+def rests(item: Item) -> bool:
+    """Whether nothing follows this item until somebody acts."""
+    return isinstance(item, Stamped) and isinstance(item.fact, Ended | Parked)
+
+
+class Channel:
+    """The facts of one run so far, and its followers."""
+
+    def __init__(self) -> None:
+        self.facts: list[Stamped] = []
+        self._queues: set[asyncio.Queue[Item | None]] = set()
+        self._closed = False
+
+    @property
+    def followers(self) -> int:
+        return len(self._queues)
+
+    def publish(self, items: Sequence[Item]) -> None:
+        """Tell all followers."""
+        for item in items:
+            if isinstance(item, Stamped):
+                self.facts.append(item)
+            for queue in self._queues:
+                if isinstance(item, Stamped) or queue.qsize() < MAX_BEHIND:
+                    queue.put_nowait(item)
+
+    def close(self) -> None:
+        """The process stops driving the run."""
+        self._closed = True
+        for queue in self._queues:
+            queue.put_nowait(None)
+
+    async def follow(self, after: int = 0) -> AsyncIterator[Item]:
+        """Facts after ``after``, then everything as it happens, until the run rests or the process lets go of it."""
+        queue: asyncio.Queue[Item | None] = asyncio.Queue()
+        self._queues.add(queue)
+        try:
+            for stored in [s for s in self.facts if s.seq > after]:
+                yield stored
+            if self._closed or (self.facts and rests(self.facts[-1])):
+                return
+            while (item := await queue.get()) is not None:
+                yield item
+                if rests(item):
+                    return
+        finally:
+            self._queues.discard(queue)
+
+
+class Hub:
+    """The channels of the runs that this process drives."""
+
+    def __init__(self) -> None:
+        self._channels: dict[str, Channel] = {}
+
+    def open(self, run_id: str, facts: Sequence[Stamped] = ()) -> Channel:
+        """A new channel for a run that this process begins to drive; ``facts`` are those stored before."""
+        channel = Channel()
+        channel.facts.extend(facts)
+        self._channels[run_id] = channel
+        return channel
+
+    def get(self, run_id: str) -> Channel | None:
+        return self._channels.get(run_id)
+
+    def close(self, run_id: str) -> None:
+        """The run is no longer driven here."""
+        with suppress(KeyError):
+            self._channels.pop(run_id).close()

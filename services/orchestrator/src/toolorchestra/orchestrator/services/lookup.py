@@ -1,0 +1,117 @@
+"""Looking at runs and acting on them, for their tenant only."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from toolorchestra.core.errors import ConflictError, InvalidRequestError
+from toolorchestra.core.loop.facts import dump
+from toolorchestra.core.loop.journal import Stamped
+from toolorchestra.core.money import format_usd
+from toolorchestra.core.resources.manifest import describe, first_field
+from toolorchestra.ledger.runs import Feedback, RunRecord, RunState
+from toolorchestra.orchestrator.services.explain import STATUS_WAITING, explain
+from toolorchestra.orchestrator.services.manager import RunManager
+from toolorchestra.orchestrator.services.principal import Principal
+from toolorchestra.orchestrator.services.waiting import Waiting
+from toolorchestra.orchestrator.storage.runs import RunStore
+
+
+class FeedbackWish(BaseModel):
+    """The body of feedback: a score from 0 to 1, a label, a comment; at least one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    score: float | None = Field(default=None, ge=0, le=1)
+    label: str | None = Field(default=None, max_length=64)
+    comment: str | None = Field(default=None, max_length=4096)
+
+    @model_validator(mode="after")
+    def _something(self) -> "FeedbackWish":
+        if self.score is None and self.label is None and self.comment is None:
+            raise ValueError("one of score, label and comment is required")
+        return self
+
+
+class RunService:
+    """One per process."""
+
+    def __init__(self, runs: RunStore, manager: RunManager, waiting: Waiting) -> None:
+        self._runs = runs
+        self._manager = manager
+        self._waiting = waiting
+
+    async def listing(self, caller: Principal, *, limit: int, after: str | None) -> dict[str, Any]:
+        """A page of runs, newest first."""
+        records = await self._runs.page(caller.tenant, after=after, count=limit + 1)
+        data = [_summary(record) for record in records[:limit]]
+        return {"object": "list", "data": data, "has_more": len(records) > limit}
+
+    async def show(self, caller: Principal, run_id: str) -> dict[str, Any]:
+        """One run, explained."""
+        record = await self._runs.get(caller.tenant, run_id)
+        log = await self._runs.log(caller.tenant, run_id)
+        if not log:
+            return _summary(record) | {"content_deleted_at": str(record.content_deleted_at), "turns": []}
+        return explain(run_id, log) | {"charged_usd": format_usd(record.spent_nano_usd)}
+
+    async def require(self, caller: Principal, run_id: str) -> None:
+        """Raises NotFoundError unless the run is the caller's tenant's."""
+        await self._runs.get(caller.tenant, run_id)
+
+    async def events(self, caller: Principal, run_id: str, *, after: int) -> AsyncIterator[str]:
+        """Facts as server-sent events, numbered; passing text has no number."""
+        async for item in self._manager.follow(caller.tenant, run_id, after=after):
+            if isinstance(item, Stamped):
+                body = {"seq": item.seq, "at": item.at.isoformat(), **dump(item.fact)}
+                yield f"id: {item.seq}\nevent: {item.fact.type}\ndata: {json.dumps(body, ensure_ascii=False)}\n\n"
+            else:
+                body = {"kind": item.kind, "text": item.text}
+                yield f"event: delta\ndata: {json.dumps(body, ensure_ascii=False)}\n\n"
+
+    async def cancel(self, caller: Principal, run_id: str) -> dict[str, Any]:
+        """End the run at its next transition; a run that waits for its client ends at once."""
+        record = await self._runs.get(caller.tenant, run_id)
+        if record.state is RunState.WAITING:
+            await self._waiting.end(record, by="the user")
+        elif record.state is RunState.RUNNING:
+            await self._manager.cancel(caller.tenant, run_id, "the user")
+        return {"id": run_id, "object": "toolorchestra.run", "status": _status(record), "cancel_requested": True}
+
+    async def feedback(self, caller: Principal, run_id: str, body: Any) -> dict[str, Any]:
+        """Store what a user thinks of the answer."""
+        try:
+            wish = FeedbackWish.model_validate(body)
+        except ValidationError as error:
+            raise InvalidRequestError(describe(error), param=first_field(error)) from error
+        found = Feedback(author=caller.key, score=wish.score, label=wish.label, comment=wish.comment)
+        await self._runs.add_feedback(caller.tenant, run_id, found)
+        return {"id": run_id, "object": "toolorchestra.feedback", "stored": True}
+
+    async def delete(self, caller: Principal, run_id: str) -> dict[str, Any]:
+        """Remove what was said. What was paid stays. Raises ConflictError while the run goes on."""
+        record = await self._runs.get(caller.tenant, run_id)
+        if record.state is not RunState.ENDED:
+            raise ConflictError(f"run {run_id} has not ended", hint="cancel it first")
+        await self._runs.delete_content(caller.tenant, run_id)
+        return {"id": run_id, "object": "toolorchestra.run", "deleted": True}
+
+
+def _summary(record: RunRecord) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "object": "toolorchestra.run",
+        "status": _status(record),
+        "model": record.model,
+        "policy": record.policy,
+        "created_at": record.created_at.isoformat(),
+        "ended_at": record.ended_at.isoformat() if record.ended_at else None,
+        "cost_usd": format_usd(record.spent_nano_usd),
+        "metadata": dict(record.metadata),
+    }
+
+
+def _status(record: RunRecord) -> str:
+    return STATUS_WAITING if record.state is RunState.WAITING else record.status or str(record.state)

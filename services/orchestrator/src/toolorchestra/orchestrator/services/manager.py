@@ -1,0 +1,223 @@
+"""The runs that this process drives: launched, taken over, cancelled, let go of, drained."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import structlog
+
+from toolorchestra.core.calls import Executor
+from toolorchestra.core.chat import ChatModels, DeltaKind
+from toolorchestra.core.errors import ToolOrchestraError
+from toolorchestra.core.loop.context import Cancellation, Context
+from toolorchestra.core.loop.engine import drive
+from toolorchestra.core.loop.journal import FencedError, Stamped
+from toolorchestra.core.loop.state import fold
+from toolorchestra.core.policies.factory import policy_for
+from toolorchestra.core.policies.protocol import Policy
+from toolorchestra.core.revision import Revision
+from toolorchestra.core.tasks import run_channel
+from toolorchestra.kit.signals import SignalBus
+from toolorchestra.kit.telemetry import inject
+from toolorchestra.ledger.database import Database
+from toolorchestra.ledger.journal import LedgerJournal
+from toolorchestra.ledger.transitions import RunContext
+from toolorchestra.orchestrator.services.directpolicy import DIRECT, DirectPolicy
+from toolorchestra.orchestrator.services.hub import Delta, Hub, Item, rests
+from toolorchestra.orchestrator.services.metrics import Measured, Metrics
+from toolorchestra.orchestrator.services.observing import HubObserver
+from toolorchestra.orchestrator.services.runner import BLIND_POLL_MS, POLL_MS, DurableRunner
+from toolorchestra.orchestrator.services.tracing import TurnSpans, finish_run_span, run_span
+from toolorchestra.orchestrator.storage.calls import CallStore
+from toolorchestra.orchestrator.storage.queue import CallQueue
+from toolorchestra.orchestrator.storage.runs import RunStore
+
+logger = structlog.get_logger(__name__)
+
+PASSED_ON: Final = "passthrough:"
+RETURN_GRACE_S: Final = 5.0  # a client that lost its connection may come back: the official SDK retries within this time
+REMOTE_POLL_MS: Final = 1_000
+
+
+@dataclass(slots=True)
+class _Driven:
+    """A run that this process drives."""
+
+    task: asyncio.Task[None]
+    cancellation: Cancellation
+    listeners: int = 0
+    leaving: asyncio.TimerHandle | None = field(default=None)
+
+
+class RunManager:
+    """One per process."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        hub: Hub,
+        runs: RunStore,
+        signals: SignalBus,
+        queue: CallQueue | None,
+        executor: Executor,
+        models: ChatModels,
+        metrics: Metrics,
+        has_signals: bool,
+    ) -> None:
+        self.models = models
+        self._database = database
+        self._hub = hub
+        self._runs = runs
+        self._signals = signals
+        self._queue = queue
+        self._executor = executor
+        self._metrics = metrics
+        self._poll_ms = POLL_MS if has_signals else BLIND_POLL_MS
+        self._driven: dict[str, _Driven] = {}
+
+    @property
+    def active(self) -> int:
+        return len(self._driven)
+
+    @property
+    def driven(self) -> set[str]:
+        """The runs that this process drives now."""
+        return set(self._driven)
+
+    def launch(self, context: RunContext, revision: Revision, facts: Sequence[Stamped]) -> None:
+        """Drive a run from its stored facts, in the background."""
+        cancellation = Cancellation()
+        self._hub.open(context.run_id, facts)
+        task = asyncio.create_task(self._drive(context, revision, facts, cancellation), name=context.run_id)
+        self._driven[context.run_id] = _Driven(task, cancellation)
+
+    def listen(self, run_id: str) -> None:
+        """A client follows the run."""
+        driven = self._driven.get(run_id)
+        if driven is not None:
+            driven.listeners += 1
+            if driven.leaving is not None:
+                driven.leaving.cancel()
+                driven.leaving = None
+
+    def let_go(self, run_id: str, on_disconnect: Literal["cancel", "continue"]) -> None:
+        """A client no longer follows the run. The last one to leave an unfinished run cancels it, unless it comes back."""
+        driven = self._driven.get(run_id)
+        if driven is None:
+            return
+        driven.listeners -= 1
+        if driven.listeners <= 0 and on_disconnect == "cancel":
+            loop = asyncio.get_running_loop()
+            driven.leaving = loop.call_later(RETURN_GRACE_S, driven.cancellation.request, "the client, who went away")
+
+    async def cancel(self, tenant: str, run_id: str, by: str) -> None:
+        """Wish the end of a run, wherever it is driven."""
+        await self._runs.request_cancel(tenant, run_id, by)
+        driven = self._driven.get(run_id)
+        if driven is not None:
+            driven.cancellation.request(by)
+        await self._signals.publish(run_channel(run_id), json.dumps({"cancel": by}))
+
+    def heard_cancel(self, run_id: str, by: str) -> None:
+        """The database says that somebody wishes the end of a run of ours."""
+        driven = self._driven.get(run_id)
+        if driven is not None:
+            driven.cancellation.request(by)
+
+    async def follow(self, tenant: str, run_id: str, *, after: int) -> AsyncIterator[Item]:
+        """Facts after ``after`` and passing text until the run rests, whichever process drives it."""
+        channel = self._hub.get(run_id)
+        newest: Stamped | None = None
+        if channel is not None:
+            async for item in channel.follow(after):
+                newest = item if isinstance(item, Stamped) else newest
+                yield item
+        if newest is not None:
+            if rests(newest):
+                return
+            after = newest.seq
+        async for item in self._follow_remote(tenant, run_id, after):
+            yield item
+
+    async def drain(self, seconds: float) -> None:
+        """Let runs come to a rest for a while, then hand the others over."""
+        tasks = [driven.task for driven in self._driven.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+        for driven in list(self._driven.values()):
+            driven.task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        with suppress(ToolOrchestraError):
+            await self._runs.give_back()
+
+    async def _drive(self, run: RunContext, revision: Revision, facts: Sequence[Stamped], cancellation: Cancellation) -> None:
+        state = fold(run.run_id, list(facts))
+        try:
+            with run_span(run.run_id, state.run.model, run.tenant, state.run.traceparent) as span:
+                end = await drive(self._context(run, revision, cancellation, state.run.model), state)
+                finish_run_span(span, end)
+        except FencedError:
+            logger.warning("run_lost", run=run.run_id)
+        except ToolOrchestraError as error:  # its lease runs out, and it is taken over
+            logger.exception("run_interrupted", run=run.run_id, code=error.code)
+        finally:
+            driven = self._driven.pop(run.run_id, None)
+            if driven is not None and driven.leaving is not None:
+                driven.leaving.cancel()
+            self._hub.close(run.run_id)
+
+    def _context(self, run: RunContext, revision: Revision, cancellation: Cancellation, model: str) -> Context:
+        channel = self._hub.get(run.run_id) or self._hub.open(run.run_id)
+        return Context(
+            run_id=run.run_id,
+            revision=revision,
+            journal=LedgerJournal(self._database, run, on_cancel=cancellation.request, traceparent=_traceparent),
+            policy=self._policy(run, revision),
+            runner=DurableRunner(
+                run_id=run.run_id,
+                executor=self._executor,
+                calls=CallStore(self._database, run.tenant),
+                queue=self._queue,
+                signals=self._signals,
+                poll_ms=self._poll_ms,
+            ),
+            observer=TurnSpans(Measured(HubObserver(run.run_id, channel, self._signals), self._metrics, model)),
+            cancelled=cancellation,
+        )
+
+    def _policy(self, run: RunContext, revision: Revision) -> Policy:
+        if run.policy.startswith((DIRECT, PASSED_ON)):  # of the latter only the end is driven, and nothing is asked
+            return DirectPolicy()
+        return policy_for(revision, self.models)
+
+    async def _follow_remote(self, tenant: str, run_id: str, after: int) -> AsyncIterator[Item]:
+        async with self._signals.subscribe(run_channel(run_id)) as signals:
+            while True:
+                ended = (await self._runs.get(tenant, run_id)).ended_at is not None  # read first: the log then has its end
+                facts = await self._runs.log(tenant, run_id, after=after)
+                for stamped in facts:
+                    after = stamped.seq
+                    yield stamped
+                if ended or (facts and rests(facts[-1])):
+                    return
+                signal = await signals.next(REMOTE_POLL_MS)
+                delta = _delta(signal.payload) if signal else None
+                if delta is not None:
+                    yield delta
+
+
+def _delta(payload: bytes) -> Delta | None:
+    """Passing text in a signal; None for a signal that only says "look again"."""
+    try:
+        body = json.loads(payload or b"{}")
+        return Delta(DeltaKind(body["delta"]), body["text"])
+    except (ValueError, KeyError):
+        return None
+
+
+def _traceparent() -> str | None:
+    return inject().get("traceparent")

@@ -1,0 +1,32 @@
+"""Telling followers of a run what happens: in this process at once, in other processes by signals, and in spans."""
+
+import json
+from collections.abc import Sequence
+
+from typing_extensions import override
+
+from toolorchestra.core.chat import DeltaKind
+from toolorchestra.core.loop.context import Observer
+from toolorchestra.core.loop.journal import Stamped
+from toolorchestra.core.tasks import run_channel
+from toolorchestra.kit.signals import SignalBus
+from toolorchestra.orchestrator.services.hub import Channel, Delta
+
+
+class HubObserver(Observer):
+    """Serves one run that this process drives."""
+
+    def __init__(self, run_id: str, channel: Channel, signals: SignalBus) -> None:
+        self._channel_name = run_channel(run_id)
+        self._channel = channel
+        self._signals = signals
+
+    @override
+    async def stored(self, facts: Sequence[Stamped]) -> None:
+        self._channel.publish(facts)
+        await self._signals.publish(self._channel_name, json.dumps({"seq": facts[-1].seq}))
+
+    @override
+    async def delta(self, kind: DeltaKind, text: str) -> None:
+        self._channel.publish([Delta(kind, text)])
+        await self._signals.publish(self._channel_name, json.dumps({"delta": kind, "text": text}))

@@ -1,0 +1,140 @@
+"""From what a run does to what an OpenAI client reads: one body, or server-sent chunks."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from toolorchestra.core.chat import DeltaKind
+from toolorchestra.core.errors import ToolOrchestraError, UnavailableError
+from toolorchestra.core.loop.facts import Ended, Parked
+from toolorchestra.core.loop.journal import Stamped
+from toolorchestra.core.loop.state import CallPhase, State, apply
+from toolorchestra.core.openai import ChatCompletionRequest, Completion, error_body
+from toolorchestra.orchestrator.services import explain, progress
+from toolorchestra.orchestrator.services.hub import Delta, Item
+
+DONE: Final = "data: [DONE]\n\n"
+KEEP_ALIVE: Final = ": keep-alive\n\n"
+ANSWER_PIECE: Final = 256  # characters per chunk of a stored answer
+
+
+def client_calls(run_id: str, state: State) -> list[dict[str, Any]]:
+    """The calls of the current turn that are the client's, with ids that lead back to this run."""
+    turn = state.turn
+    if turn is None or state.parked_at is None:
+        return []
+    return [
+        {
+            "id": f"call_{run_id}_{turn.number}_{call.ordinal}",
+            "type": "function",
+            "function": {"name": call.intent.function, "arguments": json.dumps(call.intent.arguments, ensure_ascii=False)},
+        }
+        for call in turn.calls
+        if call.phase is CallPhase.CLIENT
+    ]
+
+
+def finish_reason(state: State) -> str:
+    """``tool_calls`` while the client's tools are awaited, else how the run ended."""
+    if state.parked_at is not None:
+        return "tool_calls"
+    return state.ended.finish_reason if state.ended else "stop"
+
+
+def whole(run_id: str, state: State) -> dict[str, Any]:
+    """The body of a response that is not streamed. Raises UnavailableError when this process lost the run."""
+    if state.ended is None and state.parked_at is None:
+        raise UnavailableError("the run goes on in another process", hint="send the request again: it attaches to the run")
+    calls = client_calls(run_id, state)
+    return _completion(run_id, state).whole(
+        content=None if calls else state.ended.answer if state.ended else "",
+        tool_calls=calls or None,
+        finish_reason=finish_reason(state),
+        usage=state.usage,
+        extension=explain.summary(state),
+    )
+
+
+class ChunkStream:
+    """The server-sent events of one response. ``id:`` lines are the numbers of stored facts, so a stream can be resumed."""
+
+    def __init__(self, run_id: str, request: ChatCompletionRequest, state: State, keep_alive_s: float) -> None:
+        self._run_id = run_id
+        self._request = request
+        self._state = state
+        self._keep_alive_s = keep_alive_s
+        self._sent_content = False
+
+    async def events(self, items: AsyncIterator[Item]) -> AsyncIterator[str]:
+        """All events to the end of the response."""
+        completion = _completion(self._run_id, self._state)
+        yield _data(completion.first())
+        try:
+            async for item in _with_keep_alive(items, self._keep_alive_s):
+                if item is None:
+                    yield KEEP_ALIVE
+                else:
+                    for chunk in self._chunks(completion, item):
+                        yield chunk
+        except ToolOrchestraError as error:
+            yield _data(error_body(error))
+        if self._request.stream_options is not None and self._request.stream_options.include_usage:
+            yield _data(completion.usage(self._state.usage, explain.summary(self._state)))
+        yield DONE
+
+    def _chunks(self, completion: Completion, item: Item) -> list[str]:
+        if isinstance(item, Delta):
+            return self._delta(completion, item)
+        self._state = apply(self._state, item) if item.seq > self._state.seq else self._state
+        if isinstance(item.fact, Ended | Parked):
+            return [_data(chunk, item.seq) for chunk in self._last(completion, item)]
+        line = progress.line(item.fact)
+        if line is None or not self._request.toolorchestra.progress:
+            return []
+        return [_data(completion.reasoning(line), item.seq)]
+
+    def _delta(self, completion: Completion, item: Delta) -> list[str]:
+        """Text of the closing answer is the answer; other text is the manager thinking aloud."""
+        turn = self._state.turn
+        closing = turn is not None and turn.asked is not None and turn.asked.forced is not None
+        if closing and item.kind is DeltaKind.CONTENT:
+            self._sent_content = True
+            return [_data(completion.content(item.text))]
+        return [_data(completion.reasoning(item.text))] if self._request.toolorchestra.progress else []
+
+    def _last(self, completion: Completion, item: Stamped) -> list[dict[str, Any]]:
+        calls = client_calls(self._run_id, self._state)
+        chunks = [completion.tool_calls(calls)] if calls else []
+        answer = item.fact.answer if isinstance(item.fact, Ended) else ""
+        if answer and not self._sent_content:
+            pieces = [answer[i : i + ANSWER_PIECE] for i in range(0, len(answer), ANSWER_PIECE)]
+            chunks += [completion.content(piece) for piece in pieces]
+        return [*chunks, completion.finish(finish_reason(self._state), explain.summary(self._state))]
+
+
+def _completion(run_id: str, state: State) -> Completion:
+    return Completion(run_id, state.run.model, int(state.opened_at.timestamp()))
+
+
+def _data(body: dict[str, Any], number: int | None = None) -> str:
+    prefix = "" if number is None else f"id: {number}\n"
+    return f"{prefix}data: {json.dumps(body, ensure_ascii=False)}\n\n"
+
+
+async def _with_keep_alive(items: AsyncIterator[Item], pause_s: float) -> AsyncIterator[Item | None]:
+    """The items, and None whenever nothing came for a while."""
+    waiting = asyncio.ensure_future(anext(items, None))
+    try:
+        while True:
+            done, _ = await asyncio.wait({waiting}, timeout=pause_s)
+            if not done:
+                yield None
+                continue
+            item = waiting.result()
+            if item is None:
+                return
+            yield item
+            waiting = asyncio.ensure_future(anext(items, None))
+    finally:
+        waiting.cancel()

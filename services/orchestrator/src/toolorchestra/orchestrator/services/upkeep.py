@@ -1,0 +1,110 @@
+"""What must happen now and then in every replica: leases, take-overs, the reaper, contents past their time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from toolorchestra.core.errors import ToolOrchestraError
+from toolorchestra.core.loop.machine import MAX_IDLE_RESUMES
+from toolorchestra.core.loop.state import fold
+from toolorchestra.ledger.runs import RunRecord
+from toolorchestra.orchestrator.services.manager import PASSED_ON, RunManager
+from toolorchestra.orchestrator.services.opening import run_context
+from toolorchestra.orchestrator.services.waiting import Waiting
+from toolorchestra.orchestrator.storage.accounts import AccountStore
+from toolorchestra.orchestrator.storage.revisions import RevisionStore
+from toolorchestra.orchestrator.storage.runs import RunStore
+
+logger = structlog.get_logger(__name__)
+
+REAP_S = 5.0
+CONTENT_S = 60.0
+TAKE_OVER_AT_ONCE = 4
+LEASE_PARTS = 3  # a lease is renewed this often in its time
+
+
+class Upkeep:
+    """One per process."""
+
+    def __init__(
+        self,
+        *,
+        runs: RunStore,
+        accounts: AccountStore,
+        revisions: RevisionStore,
+        manager: RunManager,
+        waiting: Waiting,
+        driven: Callable[[], set[str]],
+        owner: str,
+        lease_ms: int,
+    ) -> None:
+        self._runs = runs
+        self._accounts = accounts
+        self._revisions = revisions
+        self._manager = manager
+        self._waiting = waiting
+        self._driven = driven
+        self._owner = owner
+        self._lease_ms = lease_ms
+
+    async def run_forever(self) -> None:
+        """All chores, each at its own pace, until cancelled."""
+        pause = self._lease_ms / 1000 / LEASE_PARTS
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_every(pause, self.renew))
+            group.create_task(_every(pause, self.take_over))
+            group.create_task(_every(REAP_S, self.reap))
+            group.create_task(_every(CONTENT_S, self.tidy))
+
+    async def renew(self) -> None:
+        """Keep the leases of what is driven here, and hear who wishes its end. A run that nobody drives is taken over."""
+        for run_id, by in (await self._runs.renew_leases(self._driven())).items():
+            if by is not None:
+                self._manager.heard_cancel(run_id, by)
+
+    async def take_over(self) -> None:
+        """Go on with runs whose process went silent. One that cannot be read holds nobody up, and is ended at last."""
+        for record in await self._runs.take_over(TAKE_OVER_AT_ONCE):
+            try:
+                await self._go_on(record)
+            except (ToolOrchestraError, ValueError) as error:
+                logger.warning("run_not_taken_over", run=record.id, resumes=record.resumes, error=str(error))
+                if record.resumes > MAX_IDLE_RESUMES:
+                    await self._waiting.give_up(record, reason="it could not be taken up again")
+            else:
+                logger.info("run_taken_over", run=record.id, resumes=record.resumes)
+
+    async def reap(self) -> None:
+        """Close holds whose time is over."""
+        closed = await self._accounts.reap()
+        if closed:
+            logger.info("holds_reaped", count=closed)
+
+    async def tidy(self) -> None:
+        """End runs whose client never came back; remove contents past their time."""
+        for record in await self._runs.waiting_too_long():
+            await self._waiting.end(record, by="the time limit for waiting")
+        await self._runs.expire_content()
+
+    async def _go_on(self, record: RunRecord) -> None:
+        log = await self._runs.log(record.tenant, record.id)
+        state = fold(record.id, log)
+        opened = state.run
+        if state.idle_resumes > MAX_IDLE_RESUMES + 1:
+            raise ValueError("whoever drove it failed before it could end")
+        revision = await self._revisions.load(record.tenant, opened.revision)
+        context = run_context(record.id, opened, revision, owner=self._owner, lease_ms=self._lease_ms)
+        self._manager.launch(context, revision, log)
+        if opened.policy.startswith(PASSED_ON):  # its client's connection is gone with the process
+            self._manager.heard_cancel(record.id, "the loss of the connection")
+
+
+async def _every(seconds: float, chore: Callable[[], Awaitable[None]]) -> None:
+    """Repeat a chore. An error of ours is logged and the chore tried again; anything else ends the process."""
+    while True:
+        try:
+            await chore()
+        except ToolOrchestraError as error:
+            logger.warning("chore_failed", chore=chore.__name__, error=str(error))
+        await asyncio.sleep(seconds)

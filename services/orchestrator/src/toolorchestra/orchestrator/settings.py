@@ -1,0 +1,39 @@
+"""Settings of the orchestrator, read once from the environment (``TOOLORCHESTRA_…``)."""
+
+import os
+import socket
+from pathlib import Path
+from secrets import token_hex
+
+from pydantic import Field, SecretStr
+
+from toolorchestra.core.resources import BudgetPolicySpec
+from toolorchestra.kit.settings import Settings
+
+
+def _owner() -> str:
+    """A name that no other process has, nor an earlier one: in a container the host and the process id come again."""
+    return f"{socket.gethostname()}-{os.getpid()}-{token_hex(4)}"
+
+
+class OrchestratorSettings(Settings):
+    """One frozen tree."""
+
+    database_url: SecretStr = Field(description="PostgreSQL, as a libpq URL.")
+    database_connections: int = Field(default=16, ge=2, description="Most connections of the pool.")
+    broker_url: SecretStr | None = Field(default=None, description="Any kombu broker. Without it, queued tools are not called.")
+    signal_url: SecretStr | None = Field(default=None, description="Valkey or Redis for signals. Without it, a slow poll.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    manifests: tuple[Path, ...] = Field(default=(), description="Folders with manifests.")
+    status_file: Path | None = Field(default=None, description="Where observed states of file manifests are kept.")
+    egress_allow: tuple[str, ...] = Field(default=(), description="host:port, host or CIDR opened for private addresses.")
+    admin_token_file: Path | None = Field(default=None, description="0600 file with the token of /admin/v1.")
+    key_pepper_file: Path = Field(description="0600 file with the pepper of API keys.")
+    default_budget: BudgetPolicySpec = Field(default=BudgetPolicySpec(), description="Policy of tenants without their own.")
+    owner: str = Field(default_factory=_owner, description="Name of this replica in leases.")
+    lease_ms: int = Field(default=15_000, ge=1_000, description="A run without a sign of life for this long is taken over.")
+    probe_interval_s: float = Field(default=30.0, gt=0, description="Time between probes of tools and models.")
+    drain_s: float = Field(default=20.0, ge=0, description="Time that runs get to reach a transition at shutdown.")
+    keep_alive_s: float = Field(default=10.0, gt=0, description="Time between comment lines in an idle stream.")
+    max_body_bytes: int = Field(default=4_194_304, ge=1_024, description="Longest request body.")

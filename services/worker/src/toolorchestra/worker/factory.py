@@ -1,0 +1,69 @@
+"""Builds what executes calls, in the loop and the process where they run; the only place that knows how it hangs together."""
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from toolorchestra.core.calls import SecretReader
+from toolorchestra.executors.factory import open_toolbox
+from toolorchestra.kit.egress import EgressGuard
+from toolorchestra.kit.secrets import ChainedSecrets, EnvironmentSecrets
+from toolorchestra.kit.valkey_signals import open_signals
+from toolorchestra.ledger.database import Database
+from toolorchestra.ledger.schema import check_schema
+from toolorchestra.worker.services.execution import Abilities, CallService
+from toolorchestra.worker.services.pulse import Pulse
+from toolorchestra.worker.settings import WorkerClass, WorkerSettings
+from toolorchestra.worker.storage.calls import LedgerCalls
+from toolorchestra.worker.storage.revisions import LedgerRevisions
+from toolorchestra.worker.storage.secrets import FolderSecrets
+
+CHILD_CONNECTIONS = 2  # one call, and its lease
+CONNECT_MS = 5_000  # then the call is tried again or given back; waiting longer would hide it
+
+
+class Factory:
+    """Builds a worker's parts from its settings, the environment that holds secrets, and the sandbox it observed."""
+
+    def __init__(self, settings: WorkerSettings, environ: Mapping[str, str], *, rung: str | None = None) -> None:
+        self._settings = settings
+        self._environ = environ
+        self._rung = rung
+
+    @asynccontextmanager
+    async def open_service(self) -> AsyncIterator[CallService]:
+        """A service with connections of its own. Raises UnavailableError without a database of a fitting schema."""
+        settings = self._settings
+        async with AsyncExitStack() as stack:
+            database = await stack.enter_async_context(await self._open_database())
+            guard = EgressGuard(settings.egress_allow)
+            toolbox = await stack.enter_async_context(open_toolbox(guard, self.secrets(), allow_stdio=bool(settings.manifests)))
+            signals = open_signals(settings.signal_url.get_secret_value() if settings.signal_url else None)
+            stack.push_async_callback(signals.close)
+            abilities = Abilities(settings.worker_class, self._rung, settings.lease_ms)
+            yield CallService(
+                LedgerCalls(database), LedgerRevisions(database), toolbox.executors, signals, abilities, pulse=self.pulse()
+            )
+
+    async def check_database(self) -> None:
+        """Raises UnavailableError if this program cannot work with the database."""
+        async with await self._open_database() as database, database.login() as connection:
+            await check_schema(connection)
+
+    def secrets(self) -> SecretReader:
+        """Where secrets come from: manifests first, then the environment."""
+        return ChainedSecrets(FolderSecrets(self._settings.manifests), EnvironmentSecrets(self._environ))
+
+    def pulse(self) -> Pulse:
+        """The sign of life of this worker."""
+        return Pulse(self._settings.liveness_file)
+
+    async def _open_database(self) -> Database:
+        settings = self._settings
+        most = settings.database_connections if settings.worker_class is WorkerClass.CALLS else CHILD_CONNECTIONS
+        return await Database.open(settings.database_url.get_secret_value(), max_size=most, timeout_ms=CONNECT_MS)
+
+
+def environment() -> dict[str, str]:
+    """The environment as it is now, to keep when ``sandbox.forget_secrets`` empties it."""
+    return dict(os.environ)

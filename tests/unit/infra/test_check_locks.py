@@ -1,0 +1,49 @@
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from infra import check_locks
+
+
+@pytest.fixture
+def workspace(tmp_path: Path):
+    """A workspace whose one member asks for httpx."""
+    member = tmp_path / "services" / "one"
+    member.mkdir(parents=True)
+    (member / "pyproject.toml").write_text('[project]\ndependencies = ["httpx[http2]>=1.2", "toolorchestra-core"]\n')
+    (tmp_path / "pyproject.toml").write_text('[dependency-groups]\ndev = ["pytest>=9"]\nbuild = ["hatchling"]\n')
+
+    def locks(runtime: str, dev: str) -> list[str]:
+        (tmp_path / "requirements.lock").write_text(textwrap.dedent(runtime))
+        (tmp_path / "requirements-dev.lock").write_text(textwrap.dedent(dev))
+        return list(check_locks.problems(tmp_path))
+
+    return locks
+
+
+RUNTIME = "httpx==1.3.0 ; python_full_version >= '3.11' \\\n    --hash=sha256:0\nhatchling==1.30\n"
+
+
+def test_locks_that_hold_everything_pass(workspace):
+    assert workspace(RUNTIME, RUNTIME + "pytest==9.2\n") == []
+
+
+def test_a_missing_dependency_is_named_with_who_asks(workspace):
+    (problem,) = workspace(RUNTIME, RUNTIME)
+    assert problem == "requirements-dev.lock: pytest is missing; group dev asks for it"
+
+
+def test_a_version_that_does_not_fit_is_named(workspace):
+    old = RUNTIME.replace("1.3.0", "1.1.0")
+    problems = workspace(old, old + "pytest==9.2\n")
+    assert sorted(problems) == [
+        f"{lock}: httpx 1.1.0 does not fit httpx[http2]>=1.2, asked for by services/one/pyproject.toml"
+        for lock in ("requirements-dev.lock", "requirements.lock")
+    ]
+
+
+def test_locks_that_disagree_are_refused(workspace):
+    assert workspace(RUNTIME, RUNTIME.replace("1.3.0", "1.4.0") + "pytest==9.2\n") == [
+        "requirements-dev.lock: httpx differs from requirements.lock"
+    ]
