@@ -82,6 +82,11 @@ async def latencies(targets: list[Target], seconds: float, at_once: int) -> dict
     return found
 
 
+def cpu_ms(pid: int) -> float:
+    times = psutil.Process(pid).cpu_times()
+    return (times.user + times.system) * 1000
+
+
 def report(title: str, found: Mapping[str, list[float]], base: str, other: str) -> None:
     print(title)
     for name, values in found.items():
@@ -148,7 +153,10 @@ def main() -> int:
             Target("pass-through", replica.url, headers, "small"),
         ]
         for at_once in (1, AT_ONCE):
+            before = cpu_ms(replica.process.pid)
             found = asyncio.run(latencies(targets, seconds, at_once))
+            used = (cpu_ms(replica.process.pid) - before) / len(found["pass-through"])
+            print(f"processor time of the API worker: {used:.2f} ms per pass-through request")
             report(f"chat pass-through, {at_once} at once", found, "bare proxy", "pass-through")
         loop_per_turn(platform, provider, seconds)
         rss = psutil.Process(replica.process.pid).memory_info().rss / 1e6

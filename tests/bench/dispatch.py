@@ -1,27 +1,35 @@
-"""Dispatching a call through Celery beside a hand-written loop that writes the same two rows, claim and finish.
+"""Dispatching a call through Celery beside hand-written loops that write the same two rows, claim and finish.
 
 Through Celery a call id is published, a worker process claims, executes and finishes it, and its signal resolves the waiter. The
-hand-written loop does the same work in this process: a queue in memory, the same claim, the same executor, the same finish. A
-loop without rows is printed for information. Run it with ``python -m tests.bench.dispatch``; it prints ratios and never fails
-on seconds.
+hand-written loops claim, execute and finish with the same statements, without leases, spans or patience: one takes ids from a
+list of the same broker, in a process of its own, as any home-made queue would; the other takes them from a queue in memory of the
+caller's own process, which no crash survives. A loop without rows is printed for information.
+
+Run it with ``python -m tests.bench.dispatch``; it prints ratios and never fails on seconds.
 """
 
 import argparse
 import asyncio
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.integration.worker.harness import CALCULATOR, Desk, WorkerProcess, function_of
+from redis.asyncio import Redis
+
+from tests.integration.worker.harness import CALCULATOR, TENANT, Desk, WorkerProcess, function_of
 from tests.support.services import running
+from toolorchestra.cli.embedded.leash import leashed
 from toolorchestra.cli.embedded.postgres import postgres_part, postgres_url
 from toolorchestra.cli.embedded.valkey import valkey_part
 from toolorchestra.core.calls import CallRequest, Executor, Outcome
 from toolorchestra.core.functions import Function
+from toolorchestra.core.tasks import call_channel
 from toolorchestra.executors.factory import open_toolbox
 from toolorchestra.kit.egress import EgressGuard
 from toolorchestra.kit.secrets import EnvironmentSecrets
@@ -33,8 +41,52 @@ from toolorchestra.ledger.schema import migrate
 AT_ONCE = 16
 CONNECTIONS = 8
 ARGUMENTS = {"expression": "6 * 7"}
+LIST = "bench:calls"
 
 Dispatch = Callable[[str], Awaitable[object]]
+
+
+class ByHand:
+    """What a hand-written worker does with a call id."""
+
+    def __init__(self, database: Database, executor: Executor) -> None:
+        self._database = database
+        self._executor = executor
+        self._function = function_of("calculator", **CALCULATOR)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, url: str) -> AsyncIterator["ByHand"]:
+        async with (
+            await Database.open(url, max_size=CONNECTIONS) as database,
+            open_toolbox(EgressGuard(()), EnvironmentSecrets({})) as toolbox,
+        ):
+            yield cls(database, toolbox.executors)
+
+    async def with_rows(self, call_id: str) -> None:
+        async with self._database.system() as connection:
+            claim = await calls.claim(connection, call_id, lease_ms=15_000)
+        assert isinstance(claim, Claim)
+        outcome = await self.without_rows(call_id)
+        (stored, *_) = await self._database.execute(calls.finish_steps(call_id, claim.attempt, outcome))
+        assert stored
+
+    async def without_rows(self, call_id: str) -> Outcome:
+        request = CallRequest(call_id, "run", TENANT, self._function, ARGUMENTS, 1, call_id, timeout_ms=10_000)
+        return await self._executor.execute(request)
+
+
+async def serve(url: str, broker: str) -> None:
+    """The hand-written worker process: takers that pop ids from a list, do the work and tell of its end."""
+    async with ByHand.open(url) as by_hand, Redis.from_url(broker) as redis:
+
+        async def take() -> None:
+            while True:
+                _, call_id = await redis.brpop([LIST])
+                await by_hand.with_rows(call_id.decode())
+                await redis.publish(call_channel(call_id.decode().rsplit("/", 2)[0]), call_id)
+
+        await asyncio.gather(*(take() for _ in range(AT_ONCE)))
 
 
 class Waiters:
@@ -46,7 +98,7 @@ class Waiters:
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator["Waiters"]:
-        async with self._desk.signals.subscribe("toolorchestra:calls:*") as subscription:
+        async with self._desk.signals.subscribe(call_channel("*")) as subscription:
 
             async def resolve() -> None:
                 async for signal in subscription:
@@ -59,15 +111,20 @@ class Waiters:
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
 
-    async def dispatch(self, call_id: str) -> None:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[call_id] = waiter
-        await self._desk.publish(call_id)
-        await waiter
+    def through(self, publish: Dispatch) -> Dispatch:
+        """Publish and wait for the signal."""
+
+        async def dispatch(call_id: str) -> None:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting[call_id] = waiter
+            await publish(call_id)
+            await waiter
+
+        return dispatch
 
 
 class Loop:
-    """The hand-written loop: a queue in memory and some takers."""
+    """The hand-written loop in the caller's process: a queue in memory and some takers."""
 
     def __init__(self, work: Dispatch) -> None:
         self._work = work
@@ -128,98 +185,91 @@ class Way:
     def busy(self) -> float:
         return statistics.median(self.busy_ms)
 
-    @property
-    def per_second(self) -> float:
-        return len(self.busy_ms) / self.busy_s
+    def over(self, peer: "Way") -> str:
+        ratios = f"idle {self.idle / peer.idle:.2f}x, {AT_ONCE} at once {self.busy / peer.busy:.2f}x"
+        return f"{self.name} over {peer.name}: {ratios}"
 
     def __str__(self) -> str:
-        return (
-            f"{self.name:<34} idle p50 {self.idle:6.2f} ms   {AT_ONCE} at once p50 {self.busy:7.2f} ms   "
-            f"{self.per_second:7.0f}/s"
-        )
-
-
-class ByHand:
-    """What a hand-written worker does with a call id: the two rows and the work, without leases, spans or patience."""
-
-    def __init__(self, database: Database, executor: Executor, function: Function) -> None:
-        self._database = database
-        self._executor = executor
-        self._function = function
-
-    async def with_rows(self, call_id: str) -> None:
-        async with self._database.system() as connection:
-            claim = await calls.claim(connection, call_id, lease_ms=15_000)
-        assert isinstance(claim, Claim)
-        outcome = await self.without_rows(call_id)
-        (stored, *_) = await self._database.execute(calls.finish_steps(call_id, claim.attempt, outcome))
-        assert stored
-
-    async def without_rows(self, call_id: str) -> Outcome:
-        request = CallRequest(call_id, "run", "acme", self._function, ARGUMENTS, 1, call_id, timeout_ms=10_000)
-        return await self._executor.execute(request)
+        rate = len(self.busy_ms) / self.busy_s
+        return f"{self.name:<30} idle p50 {self.idle:6.2f} ms   {AT_ONCE} at once p50 {self.busy:7.2f} ms   {rate:6.0f}/s"
 
 
 @asynccontextmanager
-async def ways(desk: Desk, url: str, function: Function) -> AsyncIterator[list[Way]]:
+async def ways(desk: Desk, url: str, broker: str) -> AsyncIterator[list[Way]]:
     async with AsyncExitStack() as stack:
-        toolbox = await stack.enter_async_context(open_toolbox(EgressGuard(()), EnvironmentSecrets({})))
-        database = await stack.enter_async_context(await Database.open(url, max_size=CONNECTIONS))
-        by_hand = ByHand(database, toolbox.executors, function)
-        celery = await stack.enter_async_context(Waiters(desk).listening())
+        by_hand = await stack.enter_async_context(ByHand.open(url))
+        redis = await stack.enter_async_context(Redis.from_url(broker))
+        waiters = await stack.enter_async_context(Waiters(desk).listening())
         rows = await stack.enter_async_context(Loop(by_hand.with_rows).running())
         bare = await stack.enter_async_context(Loop(by_hand.without_rows).running())
+
+        async def push(call_id: str) -> None:
+            await redis.lpush(LIST, call_id)
+
         yield [
-            Way("Celery, another process", celery.dispatch),
-            Way("hand-written loop, same two rows", rows.dispatch),
-            Way("hand-written loop without rows", bare.dispatch),
+            Way("Celery", waiters.through(desk.publish)),
+            Way("a loop in another process", waiters.through(push)),
+            Way("a loop in this process", rows.dispatch),
+            Way("a loop without rows", bare.dispatch),
         ]
 
 
-async def measure(desk: Desk, url: str, rounds: int, count: int) -> None:
-    function = function_of("calculator", **CALCULATOR)
-    async with ways(desk, url, function) as found:
+async def measure(url: str, broker: str, rounds: int, count: int) -> None:
+    function: Function = function_of("calculator", **CALCULATOR)
+    async with Desk.open(url, broker) as desk, ways(desk, url, broker) as found:
         for number in range(rounds + 1):
             for way in found:
                 ids = await desk.store(function, ARGUMENTS, count=count * 3, timeout_ms=120_000)
                 await way.measure(ids[:count], ids[count:])
             if number == 0:  # connections, caches and threads are made in the first round
                 found[:] = [Way(way.name, way.dispatch) for way in found]
-    celery, rows, _ = found
+    celery, other, same, _ = found
     for way in found:
         print(way)
-    print(
-        f"Celery over the loop with rows: idle {celery.idle / rows.idle:.2f}x, {AT_ONCE} at once {celery.busy / rows.busy:.2f}x "
-        "(aim <= 1.3x)"
-    )
+    print(f"{celery.over(other)}   (aim <= 1.3x)")
+    print(celery.over(same))
 
 
-async def compare(url: str, broker: str, options: argparse.Namespace) -> None:
-    async with Desk.open(url, broker) as desk:
-        await measure(desk, url, options.rounds, options.calls)
+@contextmanager
+def hand_written_worker(url: str, broker: str) -> Iterator[None]:
+    command = (sys.executable, "-m", "tests.bench.dispatch", "--serve", url, broker)
+    process = subprocess.Popen(leashed(command))
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def compare(rounds: int, count: int) -> None:
+    """Start servers and workers, measure, print."""
+    with tempfile.TemporaryDirectory(prefix="to-bench-", ignore_cleanup_errors=True) as folder, ExitStack() as stack:
+        data = Path(folder)
+        data.chmod(0o755)
+        stack.enter_context(running(postgres_part(data / "pg"), log=data / "postgres.log"))
+        broker = stack.enter_context(running(valkey_part(data / "valkey"), log=data / "valkey.log")).url
+        url = postgres_url(data / "pg", database="postgres")
+        asyncio.run(migrate(url))
+        worker = WorkerProcess(
+            data, database_url=url, broker_url=broker, signal_url=broker, database_connections=CONNECTIONS,
+            log__level="warning",
+        )  # fmt: skip
+        stack.callback(worker.end)
+        stack.enter_context(hand_written_worker(url, broker))
+        worker.start()
+        asyncio.run(measure(url, broker, rounds, count))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="how often the ways take turns")
-    parser.add_argument(
-        "--calls", type=int, default=32, help="calls of each way and round, one at a time; twice as many at once"
-    )
+    parser.add_argument("--calls", type=int, default=32, help="calls per way and round, one at a time; twice as many at once")
+    parser.add_argument("--serve", nargs=2, metavar=("URL", "BROKER"), help="be the hand-written worker")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="to-bench-", ignore_cleanup_errors=True) as folder, ExitStack() as stack:
-        data = Path(folder)
-        data.chmod(0o755)
-        stack.enter_context(running(postgres_part(data / "pg"), log=data / "postgres.log"))
-        valkey = stack.enter_context(running(valkey_part(data / "valkey"), log=data / "valkey.log"))
-        url = postgres_url(data / "pg", database="postgres")
-        asyncio.run(migrate(url))
-        worker = WorkerProcess(
-            data, database_url=url, broker_url=valkey.url, signal_url=valkey.url, database_connections=CONNECTIONS,
-            log__level="warning",
-        )  # fmt: skip
-        stack.callback(worker.end)
-        worker.start()
-        asyncio.run(compare(url, valkey.url, options))
+    if options.serve:
+        asyncio.run(serve(*options.serve))
+    else:
+        compare(options.rounds, options.calls)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,12 @@ import asyncio
 import psycopg
 import pytest
 
-from tests.integration.ledger.shorthand import Ledger
+from tests.integration.ledger.shorthand import PEPPER, Ledger
 from toolorchestra.core.errors import ConflictError, InvalidRequestError, UnavailableError
+from toolorchestra.ledger import keys, runs
 from toolorchestra.ledger.database import Database
 from toolorchestra.ledger.errors import LedgerError
+from toolorchestra.ledger.schema import migrate
 from toolorchestra.ledger.statements import Step
 
 
@@ -131,6 +133,59 @@ async def test_a_statement_that_failed_to_prepare_is_prepared_again(ledger_url):
         for _ in range(2):
             with pytest.raises(LedgerError, match="does not exist"):
                 await database.execute([Step("SELECT * FROM nowhere")])
+
+
+async def test_a_statement_that_the_server_forgot_is_prepared_again(ledger_url):
+    one = Step("SELECT 1 AS one")
+
+    async def forget(database):
+        query = Step("SELECT name FROM pg_prepared_statements WHERE statement = 'SELECT 1 AS one'")
+        async with database.login() as connection:
+            (row,) = await connection.rows(query)
+            await connection.execute(f'DEALLOCATE "{row["name"]}"')
+
+    async def read(database):
+        async with database.login() as connection:
+            return await connection.row(one)
+
+    async with await Database.open(ledger_url, max_size=1) as database:
+        assert await database.execute([one]) == [[{"one": 1}]]
+        await forget(database)
+        assert await database.execute([one]) == [[{"one": 1}]]
+        await forget(database)
+        with pytest.raises(UnavailableError):
+            await read(database)
+        assert await read(database) == {"one": 1}
+
+
+async def test_statements_go_on_after_a_migration_added_a_column(empty_database_url):
+    await migrate(empty_database_url)
+    async with await Database.open(empty_database_url, max_size=1) as database:
+        ledger = Ledger(database)
+        await ledger.policy()
+        key = await ledger.key()
+        run = await ledger.open(key=key.record.id, lease_ms=0)
+
+        async def use():
+            async with database.tenant("acme") as connection:
+                await runs.get(connection, run.id)
+                await runs.page(connection, "acme")
+                await keys.list_keys(connection, "acme")
+                await runs.events(connection, run.id)
+            async with database.system() as connection:
+                await keys.authenticate(connection, key.text, pepper=PEPPER)
+            run.seq = (await take_over())[0].seq
+            await run.take(1, f"{run.seq}/0/1")
+
+        async def take_over():
+            async with database.system() as connection:
+                return await runs.take_over(connection, owner="me", lease_ms=0)
+
+        await use()
+        with psycopg.connect(empty_database_url, autocommit=True) as admin:
+            for table in ("runs", "keys", "events", "calls", "holds", "windows", "accounts", "limits", "entries"):
+                admin.execute(f"ALTER TABLE toolorchestra.{table} ADD COLUMN later text")
+        await use()
 
 
 async def test_a_full_pool_says_so(ledger_url):

@@ -258,19 +258,21 @@ class Client:
     messages: list[dict[str, Any]] = field(default_factory=list)
 
     def ask(self, url: str, *, again: bool = False) -> Reply:
-        headers = {"authorization": f"Bearer {self.platform.key}", "idempotency-key": self.case.name}
-        headers |= {"x-stainless-retry-count": "1"} if again else {}
-        body = self.case.body() | {"stream": self.case.stream and not again}
+        headers = {"authorization": f"Bearer {self.platform.key}"}
+        body = self.case.body()
         self.messages = self.messages or body["messages"]
         try:
             with httpx.Client(base_url=url, headers=headers, timeout=90) as http:
-                return self._converse(http, body)
+                return self._converse(http, body, again=again)
         except httpx.TransportError:
             return Reply(broke=True)
 
-    def _converse(self, http: httpx.Client, body: dict[str, Any]) -> Reply:
+    def _converse(self, http: httpx.Client, body: dict[str, Any], *, again: bool) -> Reply:
         while True:
+            http.headers["idempotency-key"] = f"{self.case.name} {len(self.messages)}"
+            http.headers["x-stainless-retry-count"] = "1" if again else "0"
             answer = self._post(http, body | {"messages": self.messages})
+            again = False
             message = answer["choices"][0]["message"]
             if not message.get("tool_calls"):
                 return Reply(answer["id"].removeprefix("chatcmpl-"), message["content"])
@@ -309,6 +311,7 @@ def outcomes(platform: Platform, peers: Peers) -> Iterator[dict[str, Outcome]]:
     first = platform.replicas[0]
     peers.stuck.behave(Behaviour(hang_after=0))
     peers.halting.behave(Behaviour(hang_after=2))
+    assert platform.key, "one key for all"
     clients = {case.name: Client(platform, case) for case in CASES}
     with Gates(platform) as gates, ThreadPoolExecutor(len(CASES)) as threads:
         for case in CASES:
@@ -332,7 +335,7 @@ def outcomes(platform: Platform, peers: Peers) -> Iterator[dict[str, Outcome]]:
             if not client.case.passes_through
         }
         replies = broken | {name: future.result() for name, future in again.items()}
-        wait_until(lambda: platform.sql("SELECT count(*) FROM runs WHERE state <> 'ended'") == [(0,)], seconds=60)
+        _until_all_ended(platform, replies)
         yield {case.name: _outcome(platform, peers, case, replies[case.name]) for case in CASES}
 
 
@@ -355,6 +358,14 @@ def _until_all_wait(gates: Gates, peers: Peers, asked: dict[str, Future[Reply]])
         wait_until(all_wait, seconds=60)
     except AssertionError as error:
         raise AssertionError(f"not at their boundaries: {missing()}") from error
+
+
+def _until_all_ended(platform: Platform, replies: dict[str, Reply]) -> None:
+    query = "SELECT metadata->>'case', state, resumes FROM runs WHERE state <> 'ended'"
+    try:
+        wait_until(lambda: platform.sql(query) == [], seconds=60)
+    except AssertionError:
+        pytest.fail(f"these runs did not end: {platform.sql(query)} {replies}", pytrace=False)
 
 
 def _outcome(platform: Platform, peers: Peers, case: Case, reply: Reply) -> Outcome:

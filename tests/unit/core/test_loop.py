@@ -231,6 +231,15 @@ async def test_money_that_runs_out_ends_in_an_answer_from_the_reserve():
     assert run.holds == {}
 
 
+async def test_a_cap_that_is_used_up_ends_in_an_answer_from_the_reserve():
+    probe = peers_of()
+    await play(probe)
+    peers = peers_of([Use((LOOKUP,), usage=Usage(100, 5_000)), Say("It is 42.")])
+    state = await play(peers, limits={"max_cost_nano_usd": reserve_of(probe) + 4_000_000})
+    assert log_of(peers, f.Asked)[-1].forced == "the money is nearly spent"
+    assert state.ended.answer == "It is 42."
+
+
 async def test_a_call_that_the_purse_cannot_hold_is_denied_in_words_a_manager_can_act_on():
     dear = a_tool("dear", pricing={"perCall": "1000"})
     peers = peers_of(
@@ -307,6 +316,8 @@ async def test_a_failing_manager_is_asked_again_then_for_a_closing_answer(failur
     peers = peers_of(failures)
     state = await play(peers)
     assert len(peers.models.chats) == asked
+    closing = asked == 4 or not getattr(failures[0], "retryable", True)
+    assert (peers.models.chats[-1].tools == ()) is closing
     assert state.ended.answer == answer
     assert state.spent_nano_usd == peers.journal.purse.spent_nano_usd == peers.models.bill.heard_nano_usd
 
@@ -329,6 +340,15 @@ async def test_when_even_the_closing_answer_fails_the_best_result_is_returned_as
 async def test_an_answer_cut_by_its_limit_says_so(finish):
     state = await play(peers_of([Say("half an", finish_reason=finish)]))
     assert state.ended.finish_reason == finish
+
+
+def test_calls_of_a_policy_that_was_told_to_answer_are_not_made():
+    decision = f.Decision(calls=(f.Intent(function="lookup", arguments={}),), text="It is 42.")
+    asked = f.Asked(turn=1, attempt=1, max_tokens=1, hold_nano_usd=0, timeout_ms=1, forced="now")
+    facts = [an_opening(), asked, f.Decided(turn=1, attempt=1, decision=decision)]
+    step = machine.decide(fold("run", [Stamped(n, EPOCH, fact) for n, fact in enumerate(facts, start=1)]))
+    assert isinstance(step, machine.Finish)
+    assert step.fact.answer == "It is 42."
 
 
 async def test_calls_in_a_closing_answer_are_not_made():

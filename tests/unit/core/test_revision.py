@@ -191,6 +191,20 @@ def test_whether_data_stays_inside_follows_the_address_unless_it_is_declared(url
     )
 
 
+@pytest.mark.parametrize(
+    ("backend", "inside"),
+    [
+        ({"http": {"url": "http://127.0.0.1:9/{query}"}}, True),
+        ({"http": {"url": "https://example.com/{query}"}}, False),
+        ({"plugin": {"name": "it"}}, True),
+        ({"plugin": {"name": "it"}, "location": "outside"}, False),
+    ],
+)
+def test_a_tool_keeps_data_inside_by_its_address_too(backend, inside):
+    (function,) = a_revision(a_tool("lookup", **backend)).functions
+    assert function.inside is inside
+
+
 def test_a_manager_is_pinned_and_writes_the_closing_answer():
     revision = a_revision(an_expert("boss"), an_expert("cheap", pricing={"input": "0", "output": "0"}), manager="boss")
     assert revision.manager.target.name == "boss"

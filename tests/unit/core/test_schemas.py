@@ -1,5 +1,8 @@
 """Schemas of functions: sound or not, and arguments that fit or not."""
 
+from urllib.error import URLError
+from urllib.request import OpenerDirector, install_opener
+
 import pytest
 
 from toolorchestra.core.schemas import arguments_problem, schema_problem
@@ -53,11 +56,40 @@ def test_a_schema_that_cannot_be_followed_is_a_problem_never_a_download_or_a_cra
     assert found.startswith("the schema of the arguments is broken: ")
 
 
+@pytest.fixture
+def fetched():
+    """The addresses that anything in this process tried to download."""
+
+    class Watch(OpenerDirector):
+        def open(self, fullurl, *_, **__):
+            addresses.append(fullurl.full_url)
+            raise URLError("refused by the test")
+
+    addresses = []
+    install_opener(Watch())
+    yield addresses
+    install_opener(None)
+
+
+def test_what_a_schema_refers_to_is_never_downloaded(fetched):
+    address = "http://169.254.169.254/latest/meta-data"
+    assert arguments_problem({"type": "object", "properties": {"a": {"$ref": address}}}, {"a": 1}) is not None
+    assert schema_problem({"$schema": address, "$ref": address}) is None
+    assert fetched == []
+
+
 def test_arguments_nested_without_end_are_a_problem_not_a_crash():
     deep: dict = {}
     for _ in range(2_000):
         deep = {"a": deep}
     assert arguments_problem({"type": "object", "additionalProperties": {"$ref": "#"}}, deep) is not None
+
+
+def test_a_schema_nested_without_end_is_a_problem_not_a_crash():
+    deep: dict = {}
+    for _ in range(2_000):
+        deep = {"type": "object", "properties": {"a": deep}}
+    assert schema_problem(deep) == "it is nested too deeply"
 
 
 def test_a_long_complaint_is_cut():

@@ -225,7 +225,8 @@ def _candidates(catalog: Catalog, tenant: str, budget: BudgetPolicySpec, problem
         if matches(key[1], budget.allowed_tools):
             yield from _tool_functions(tool, catalog.observed.get(("Tool", *key)), problems)
     for key, expert in _visible(catalog.experts, tenant):
-        if not matches(key[1], budget.allowed_experts):
+        seen = catalog.observed.get(("ExpertModel", *key))
+        if not matches(key[1], budget.allowed_experts) or (seen is not None and seen.reason in CERTAIN_TO_FAIL):
             continue
         try:
             yield from _expert_functions(catalog, expert, budget)

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -38,6 +39,7 @@ MAX_SAID: Final = 500  # characters of a server's error text that are passed on
 _UNSENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
 # A gateway gave up waiting; what stands behind it may have worked on.
 _PERHAPS_USED: Final = (408, 502, 504)
+_MAY_PASS: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS)
 _OWN_FIELDS: Final = frozenset({"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens"})
 
 
@@ -49,6 +51,8 @@ class ModelRefusedError(InterruptedCallError):
     def __init__(self, message: str, *, meter: Meter, status: int, hint: str | None = None) -> None:
         super().__init__(message, meter=meter, hint=hint)
         self.status = status
+        # The same request would be refused again; a limit or a fault of the server may pass.
+        self.retryable = status in _MAY_PASS or status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 class ModelTimeoutError(InterruptedCallError, UpstreamTimeoutError):

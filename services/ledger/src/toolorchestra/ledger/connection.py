@@ -16,7 +16,7 @@ import psycopg
 from psycopg import abc, pq
 from psycopg.abc import Buffer, PQGen
 from psycopg.adapt import PyFormat, Transformer
-from psycopg.errors import error_from_result
+from psycopg.errors import FeatureNotSupported, InvalidSqlStatementName, error_from_result
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.rows import DictRow
 from psycopg.waiting import Wait
@@ -30,6 +30,10 @@ _PARAMETER: Final = re.compile(r"%\(([a-z_]+)\)s|%%")
 _FAILED: Final = (ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_ABORTED)
 
 
+class StaleStatementError(psycopg.OperationalError):
+    """The server forgot a prepared statement, or a migration changed what it returns. The next try prepares it anew."""
+
+
 class Connection(psycopg.AsyncConnection[DictRow]):
     """An asynchronous connection with batches. ``prepares`` is off behind poolers that lose prepared statements."""
 
@@ -39,6 +43,7 @@ class Connection(psycopg.AsyncConnection[DictRow]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._known: set[bytes] = set()
+        self._generation = 0  # part of the names, so that they are new after all were forgotten
 
     async def run(self, steps: Sequence[Step]) -> list[Rows]:
         """Run steps in order, in one round trip; the rows of each. The first error is raised; no later step was run."""
@@ -77,7 +82,7 @@ class Connection(psycopg.AsyncConnection[DictRow]):
         if not self.prepares:
             self.pgconn.send_query_params(one.text, one.values, one.types, one.formats)
             return [b""]
-        name = _name(one.text, one.types)
+        name = b"%s_%d" % (_name(one.text, one.types), self._generation)
         new = name not in self._known
         if new:
             self._known.add(name)
@@ -92,8 +97,18 @@ class Connection(psycopg.AsyncConnection[DictRow]):
             if name and result.status in _FAILED:
                 self._known.discard(name)
         if failed is not None:
-            raise error_from_result(failed, encoding=self.info.encoding)
+            error = error_from_result(failed, encoding=self.info.encoding)
+            if _is_stale(error):
+                self._known.clear()
+                self._generation += 1
+                raise StaleStatementError(str(error)) from error
+            raise error
         return [result for name, result in zip(names, results, strict=True) if not name]
+
+
+def _is_stale(error: psycopg.Error) -> bool:
+    changed = isinstance(error, FeatureNotSupported) and "cached plan" in str(error)
+    return changed or isinstance(error, InvalidSqlStatementName)
 
 
 @dataclass(frozen=True, slots=True)

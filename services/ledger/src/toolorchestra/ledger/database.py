@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 from psycopg.types.numeric import Int8Dumper
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from toolorchestra.ledger.connection import Connection, Rows
+from toolorchestra.ledger.connection import Connection, Rows, StaleStatementError
 from toolorchestra.ledger.errors import LedgerError, translated
 from toolorchestra.ledger.statements import Step, step
 
@@ -88,11 +88,7 @@ class Database:
         begin = step("session", "begin_system") if tenant is None else step("session", "begin_tenant", tenant=tenant)
         with translated():
             async with self._connection() as connection:
-                try:
-                    results = await connection.run((_BEGIN, begin, *steps, _COMMIT))
-                except BaseException:
-                    await connection.roll_back()
-                    raise
+                results = await _whole(connection, (_BEGIN, begin, *steps, _COMMIT))
         return results[2:-1]
 
     @asynccontextmanager
@@ -129,6 +125,22 @@ async def _configure(connection: Connection, *, prepare: bool) -> None:
     """One type for all integers: otherwise each mixture of small and large numbers is a prepared statement of its own."""
     connection.prepares = prepare
     connection.adapters.register_dumper(int, Int8Dumper)
+
+
+async def _whole(connection: Connection, steps: Sequence[Step]) -> list[Rows]:
+    """A whole transaction; once more if it failed only because of what was prepared."""
+    try:
+        return await _run_or_undo(connection, steps)
+    except StaleStatementError:
+        return await _run_or_undo(connection, steps)
+
+
+async def _run_or_undo(connection: Connection, steps: Sequence[Step]) -> list[Rows]:
+    try:
+        return await connection.run(steps)
+    except BaseException:
+        await connection.roll_back()
+        raise
 
 
 def _gone(connection: Connection) -> bool:

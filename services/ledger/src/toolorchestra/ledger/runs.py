@@ -128,7 +128,8 @@ async def take_over(
         "fact": encode(dump(fact)),
         "fact_version": fact.v,
     }
-    rows = await connection.rows(step("runs", "take_over", **values))
+    taken = await connection.rows(step("runs", "take_over", **values))
+    rows = await connection.rows(step("runs", "records", runs=[row["id"] for row in taken])) if taken else []
     return [RunRecord.of(row) for row in rows]
 
 

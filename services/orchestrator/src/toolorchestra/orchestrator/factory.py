@@ -22,6 +22,7 @@ from toolorchestra.orchestrator.services.lookup import RunService
 from toolorchestra.orchestrator.services.manager import RunManager
 from toolorchestra.orchestrator.services.metrics import Metrics
 from toolorchestra.orchestrator.services.opening import Opener
+from toolorchestra.orchestrator.services.outbox import Outbox
 from toolorchestra.orchestrator.services.passthrough import Passthrough
 from toolorchestra.orchestrator.services.upkeep import Upkeep
 from toolorchestra.orchestrator.services.waiting import Waiting
@@ -67,11 +68,13 @@ class Factory:
         self._waiting = Waiting(context.database, self._runs, settings.owner)
         self.authenticator = Authenticator(self._accounts)
         self.admin_tokens = AdminTokens(context.admin_token)
+        self.outbox = Outbox(context.signals)
         self.manager = RunManager(
             database=context.database,
             hub=Hub(),
             runs=self._runs,
             signals=context.signals,
+            outbox=self.outbox,
             queue=context.queue,
             executor=context.toolbox.executors,
             models=context.toolbox.models,

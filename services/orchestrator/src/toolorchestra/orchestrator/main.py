@@ -32,6 +32,7 @@ def create_app(settings: OrchestratorSettings) -> FastAPI:
         lifespan=lifespan,
         docs_url="/docs",
         redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # ``Instrumented`` makes one span per request
     )
     for module in (chat, runs, models, admin, health):
         app.include_router(module.router)

@@ -27,6 +27,7 @@ async def open_process(settings: OrchestratorSettings) -> AsyncIterator[Factory]
         background = [
             asyncio.create_task(factory.discovery.run_forever(), name="discovery"),
             asyncio.create_task(factory.upkeep.run_forever(), name="upkeep"),
+            asyncio.create_task(factory.outbox.run_forever(), name="outbox"),
         ]
         try:
             yield factory

@@ -122,11 +122,8 @@ def _stop(state: State) -> f.Ended | None:
     return None
 
 
-def _ask(state: State, number: int) -> Step:
-    reason = force_reason(state, number)
-    if reason is not None and state.reserve_used:
-        return Finish(_fallback(state, reason))
-    return Ask(number, 1, forced=reason)
+def _ask(state: State, number: int) -> Ask:
+    return Ask(number, 1, forced=force_reason(state, number))
 
 
 def _ask_again(state: State, turn: Turn) -> Step:

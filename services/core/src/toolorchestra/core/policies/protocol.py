@@ -4,14 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from toolorchestra.core.chat import Meter, OnDelta, content_text
+from toolorchestra.core.chat import Meter, OnDelta
 from toolorchestra.core.functions import Function
 from toolorchestra.core.loop.facts import Candidate, Decision
 from toolorchestra.core.loop.state import State
 from toolorchestra.core.pricing import Price, Usage
 from toolorchestra.core.revision import Revision
-
-__all__ = ["Policy", "Quote", "Reply", "Terms", "View", "content_text"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,8 @@ FROM was
 WHERE c.id = was.id AND c.deadline_at > clock_timestamp()
   AND (c.state = 'queued' OR (c.state = 'running' AND c.execution <> 'inline' AND c.lease_until < clock_timestamp()
                               AND c.side_effects <> 'destructive'))
-RETURNING c.*, was.hold AS old_hold,
+RETURNING c.id, c.run, c.tenant, c.function, c.arguments, c.attempt, c.hold, c.hold_nano_usd, c.max_output_tokens,
+          c.side_effects, c.traceparent, was.hold AS old_hold,
           (extract(epoch FROM c.deadline_at - clock_timestamp()) * 1000)::bigint AS left_ms,
           (SELECT r.revision FROM runs r WHERE r.id = c.run) AS revision,
           (SELECT r.key FROM runs r WHERE r.id = c.run) AS key

@@ -44,19 +44,20 @@ SELECT 0, NULL, fence(%(run)s) WHERE NOT EXISTS (TABLE r)
 
 -- get --
 -- One run with what it spent and still holds.
-SELECT r.*, coalesce(w.spent, 0) AS spent_nano_usd, coalesce(w.held, 0) AS held_nano_usd
-FROM runs r LEFT JOIN windows w ON w.account = 'r:' || r.id AND w.unit = 'nano_usd' AND w.kind = 'total'
-WHERE r.id = %(run)s
+SELECT * FROM run_records WHERE id = %(run)s
+
+-- records --
+-- Several runs, in the order of their ids.
+SELECT * FROM run_records WHERE id = ANY(%(runs)s) ORDER BY id
 
 -- page --
 -- A tenant's runs, newest first, from just after a given one.
-SELECT r.*, coalesce(w.spent, 0) AS spent_nano_usd, coalesce(w.held, 0) AS held_nano_usd
-FROM runs r LEFT JOIN windows w ON w.account = 'r:' || r.id AND w.unit = 'nano_usd' AND w.kind = 'total'
-WHERE r.tenant = %(tenant)s
-  AND (%(after)s::text IS NULL OR (r.created_at, r.id) < (SELECT a.created_at, a.id FROM runs a WHERE a.id = %(after)s))
-  AND (%(key)s::text IS NULL OR r.key = %(key)s)
-  AND (%(state)s::text IS NULL OR r.state = %(state)s)
-ORDER BY r.created_at DESC, r.id DESC
+SELECT * FROM run_records
+WHERE tenant = %(tenant)s
+  AND (%(after)s::text IS NULL OR (created_at, id) < (SELECT a.created_at, a.id FROM runs a WHERE a.id = %(after)s))
+  AND (%(key)s::text IS NULL OR key = %(key)s)
+  AND (%(state)s::text IS NULL OR state = %(state)s)
+ORDER BY created_at DESC, id DESC
 LIMIT %(count)s
 
 -- events --
@@ -84,12 +85,12 @@ WITH due AS (
   UPDATE runs SET owner = %(owner)s, resumes = resumes + 1, seq = seq + 1,
                   lease_until = clock_timestamp() + %(lease_ms)s * interval '1 ms'
   FROM due WHERE runs.id = due.id
-  RETURNING runs.*
+  RETURNING runs.id, runs.tenant, runs.seq
 ), e AS (
   INSERT INTO events (run, tenant, seq, type, v, body, at)
   SELECT id, tenant, seq, 'resumed', %(fact_version)s, %(fact)s::json, clock_timestamp() FROM r
 )
-SELECT r.*, 0 AS spent_nano_usd, 0 AS held_nano_usd FROM r
+SELECT id FROM r
 
 -- renew_leases --
 -- The owner is alive and drives these runs (without a list: all of its runs). A run that is being written to just now renews
@@ -111,7 +112,7 @@ WHERE id = %(run)s RETURNING state
 
 -- waiting_too_long --
 -- Runs whose client did not come back.
-SELECT r.*, 0 AS spent_nano_usd, 0 AS held_nano_usd FROM runs r
+SELECT * FROM run_records
 WHERE state = 'waiting' AND event_version <= %(version)s AND waiting_since < clock_timestamp() - %(older_ms)s * interval '1 ms'
 ORDER BY waiting_since LIMIT %(count)s
 

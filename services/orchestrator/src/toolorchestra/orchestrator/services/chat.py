@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from toolorchestra.core.errors import ToolOrchestraError
-from toolorchestra.core.loop.calls import usable
+from toolorchestra.core.loop.calls import shown
 from toolorchestra.core.loop.journal import Stamped
 from toolorchestra.core.loop.state import State, apply, fold
 from toolorchestra.core.money import NanoUsd, format_usd
@@ -95,7 +95,7 @@ class ChatService:
         caller.require(wish.model)
         wish = _with_headers(wish, attempt)
         body_hash = _hash(wish)
-        continued = await self._continuer.continue_run(caller, wish)
+        continued = await self._continuer.continue_run(caller, wish, retry=attempt.retry)
         if continued is not None:
             return self._started(continued.run_id, continued.state)
         if attempt.retry and attempt.idempotency_key is None:
@@ -131,7 +131,7 @@ class ChatService:
         revision = self._opener.pinned(caller, wish.model)
         opened = self._opener.opening(caller, wish, revision)
         state = State("plan", opened=opened, reserve=opened.reserve)
-        view = View(state, revision, usable(revision, opened.preference))
+        view = View(state, revision, shown(revision, opened))
         policy = policy_for(revision, self._manager.models)
         return {
             "object": "toolorchestra.plan",

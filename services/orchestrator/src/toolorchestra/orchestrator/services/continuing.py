@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from toolorchestra.core.chat import content_text
 from toolorchestra.core.errors import NotFoundError
 from toolorchestra.core.loop.context import HOLD_GRACE_MS
 from toolorchestra.core.loop.facts import Continued
@@ -11,7 +12,7 @@ from toolorchestra.core.loop.journal import FencedError, Take, Transition
 from toolorchestra.core.loop.state import CallPhase, State, fold
 from toolorchestra.core.openai import ChatCompletionRequest
 from toolorchestra.core.policies.closing import closing_quote, reserve_nano_usd
-from toolorchestra.core.policies.protocol import content_text
+from toolorchestra.core.storable import clean_text
 from toolorchestra.ledger.database import Database
 from toolorchestra.ledger.journal import LedgerJournal
 from toolorchestra.orchestrator.services.manager import RunManager
@@ -44,8 +45,11 @@ class Continuer:
         self._owner = owner
         self._lease_ms = lease_ms
 
-    async def continue_run(self, caller: Principal, wish: ChatCompletionRequest) -> ContinuedRun | None:
-        """Go on with the run that the newest tool messages answer; None if there is none that waits for them."""
+    async def continue_run(self, caller: Principal, wish: ChatCompletionRequest, *, retry: bool) -> ContinuedRun | None:
+        """Go on with the run that the newest tool messages answer; None if there is none that waits for them.
+
+        ``retry``: the client sends the request again, so the run may have heard these very answers already.
+        """
         answers = _answers(wish)
         if answers is None:
             return None
@@ -55,9 +59,11 @@ class Continuer:
         except NotFoundError:
             return None
         state = fold(run_id, log)
-        if not _awaits(state, caller, turn, results):
+        if state.run.key != caller.key:
             return None
-        return await self._continue(state, turn, results)
+        if retry and _has_heard(state, turn, results):
+            return ContinuedRun(run_id, state)
+        return await self._continue(state, turn, results) if _awaits(state, turn, results) else None
 
     async def _continue(self, state: State, turn: int, results: dict[int, str]) -> ContinuedRun | None:
         run = state.run
@@ -80,9 +86,17 @@ class Continuer:
         return ContinuedRun(state.run_id, fold(state.run_id, [s for s in log if s.seq <= stamped[-1].seq]))
 
 
-def _awaits(state: State, caller: Principal, turn: int, results: dict[int, str]) -> bool:
+def _has_heard(state: State, turn: int, results: dict[int, str]) -> bool:
+    """Whether exactly these answers were given to this turn's calls of the client's tools."""
+    found = next((t for t in state.turns if t.number == turn), None)
+    calls = [c for c in found.calls if c.intent.client and c.outcome is not None] if found else []
+    heard = {c.ordinal: c.outcome.content for c in calls if c.outcome is not None}
+    return heard == {ordinal: clean_text(text) for ordinal, text in results.items()}
+
+
+def _awaits(state: State, turn: int, results: dict[int, str]) -> bool:
     current = state.turn
-    if state.parked_at is None or current is None or current.number != turn or state.run.key != caller.key:
+    if state.parked_at is None or current is None or current.number != turn:
         return False
     open_calls = {c.ordinal for c in current.calls if c.phase is CallPhase.CLIENT}
     return open_calls == set(results)

@@ -83,15 +83,9 @@ def _turn(turn: Turn, *, content: bool) -> dict[str, Any]:
         "decision_usage": usage_body(decided.usage) if decided and decided.usage else None,
         "estimated": decided.estimated if decided else False,
         "error": turn.failure.message if turn.failure else None,
-        "cost_usd": format_usd(turn_cost(turn)),
+        "cost_usd": format_usd(turn.cost_nano_usd),
         "calls": [_call(turn.number, call, content=content) for call in turn.calls],
     }
-
-
-def turn_cost(turn: Turn) -> int:
-    """Nano-USD of a turn: its decision and its calls."""
-    calls = sum(c.outcome.cost_nano_usd for c in turn.calls if c.outcome)
-    return calls + (turn.decided.cost_nano_usd if turn.decided else 0) + (turn.failure.cost_nano_usd if turn.failure else 0)
 
 
 def _call(number: int, call: CallState, *, content: bool) -> dict[str, Any]:

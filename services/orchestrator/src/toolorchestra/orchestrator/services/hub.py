@@ -80,7 +80,11 @@ class Hub:
         self._channels: dict[str, Channel] = {}
 
     def open(self, run_id: str, facts: Sequence[Stamped] = ()) -> Channel:
-        """A new channel for a run that this process begins to drive; ``facts`` are those stored before."""
+        """A new channel for a run that this process begins to drive; ``facts`` are those stored before.
+
+        Who still follows an earlier one is told that it ended, and looks again.
+        """
+        self.close(run_id)
         channel = Channel()
         channel.facts.extend(facts)
         self._channels[run_id] = channel

@@ -24,11 +24,13 @@ from toolorchestra.kit.signals import SignalBus
 from toolorchestra.kit.telemetry import inject
 from toolorchestra.ledger.database import Database
 from toolorchestra.ledger.journal import LedgerJournal
+from toolorchestra.ledger.runs import RunState
 from toolorchestra.ledger.transitions import RunContext
 from toolorchestra.orchestrator.services.directpolicy import DIRECT, DirectPolicy
 from toolorchestra.orchestrator.services.hub import Delta, Hub, Item, rests
 from toolorchestra.orchestrator.services.metrics import Measured, Metrics
 from toolorchestra.orchestrator.services.observing import HubObserver
+from toolorchestra.orchestrator.services.outbox import Outbox
 from toolorchestra.orchestrator.services.runner import BLIND_POLL_MS, POLL_MS, DurableRunner
 from toolorchestra.orchestrator.services.tracing import TurnSpans, finish_run_span, run_span
 from toolorchestra.orchestrator.storage.calls import CallStore
@@ -62,6 +64,7 @@ class RunManager:
         hub: Hub,
         runs: RunStore,
         signals: SignalBus,
+        outbox: Outbox,
         queue: CallQueue | None,
         executor: Executor,
         models: ChatModels,
@@ -73,6 +76,7 @@ class RunManager:
         self._hub = hub
         self._runs = runs
         self._signals = signals
+        self._outbox = outbox
         self._queue = queue
         self._executor = executor
         self._metrics = metrics
@@ -165,10 +169,17 @@ class RunManager:
         except ToolOrchestraError as error:  # its lease runs out, and it is taken over
             logger.exception("run_interrupted", run=run.run_id, code=error.code)
         finally:
-            driven = self._driven.pop(run.run_id, None)
-            if driven is not None and driven.leaving is not None:
-                driven.leaving.cancel()
-            self._hub.close(run.run_id)
+            self._forget(run.run_id)
+
+    def _forget(self, run_id: str) -> None:
+        """The current task no longer drives the run. Another of this process may, one that took over what this one lost."""
+        driven = self._driven.get(run_id)
+        if driven is None or driven.task is not asyncio.current_task():
+            return
+        del self._driven[run_id]
+        if driven.leaving is not None:
+            driven.leaving.cancel()
+        self._hub.close(run_id)
 
     def _context(self, run: RunContext, revision: Revision, cancellation: Cancellation, model: str) -> Context:
         channel = self._hub.get(run.run_id) or self._hub.open(run.run_id)
@@ -185,7 +196,7 @@ class RunManager:
                 signals=self._signals,
                 poll_ms=self._poll_ms,
             ),
-            observer=TurnSpans(Measured(HubObserver(run.run_id, channel, self._signals), self._metrics, model)),
+            observer=TurnSpans(Measured(HubObserver(run.run_id, channel, self._outbox), self._metrics, model)),
             cancelled=cancellation,
         )
 
@@ -197,12 +208,12 @@ class RunManager:
     async def _follow_remote(self, tenant: str, run_id: str, after: int) -> AsyncIterator[Item]:
         async with self._signals.subscribe(run_channel(run_id)) as signals:
             while True:
-                ended = (await self._runs.get(tenant, run_id)).ended_at is not None  # read first: the log then has its end
+                state = (await self._runs.get(tenant, run_id)).state  # read first: of a run that rests the log then is whole
                 facts = await self._runs.log(tenant, run_id, after=after)
                 for stamped in facts:
                     after = stamped.seq
                     yield stamped
-                if ended or (facts and rests(facts[-1])):
+                if rests(facts[-1]) if facts else state is not RunState.RUNNING:
                     return
                 signal = await signals.next(REMOTE_POLL_MS)
                 delta = _delta(signal.payload) if signal else None

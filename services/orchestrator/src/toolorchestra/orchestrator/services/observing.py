@@ -9,24 +9,24 @@ from toolorchestra.core.chat import DeltaKind
 from toolorchestra.core.loop.context import Observer
 from toolorchestra.core.loop.journal import Stamped
 from toolorchestra.core.tasks import run_channel
-from toolorchestra.kit.signals import SignalBus
 from toolorchestra.orchestrator.services.hub import Channel, Delta
+from toolorchestra.orchestrator.services.outbox import Outbox
 
 
 class HubObserver(Observer):
     """Serves one run that this process drives."""
 
-    def __init__(self, run_id: str, channel: Channel, signals: SignalBus) -> None:
+    def __init__(self, run_id: str, channel: Channel, outbox: Outbox) -> None:
         self._channel_name = run_channel(run_id)
         self._channel = channel
-        self._signals = signals
+        self._outbox = outbox
 
     @override
     async def stored(self, facts: Sequence[Stamped]) -> None:
         self._channel.publish(facts)
-        await self._signals.publish(self._channel_name, json.dumps({"seq": facts[-1].seq}))
+        self._outbox.post(self._channel_name, json.dumps({"seq": facts[-1].seq}))
 
     @override
     async def delta(self, kind: DeltaKind, text: str) -> None:
         self._channel.publish([Delta(kind, text)])
-        await self._signals.publish(self._channel_name, json.dumps({"delta": kind, "text": text}))
+        self._outbox.post(self._channel_name, json.dumps({"delta": kind, "text": text}))

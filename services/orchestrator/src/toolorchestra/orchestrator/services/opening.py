@@ -18,7 +18,7 @@ from toolorchestra.core.preferences import cost_cap, time_cap_ms
 from toolorchestra.core.registry import Registry
 from toolorchestra.core.resources.meta import nano_usd
 from toolorchestra.core.resources.orchestrator import OrchestratorSpec, PreferenceSpec
-from toolorchestra.core.revision import Revision, find_orchestrator, pin
+from toolorchestra.core.revision import Revision, find_orchestrator, pin, require_inside
 from toolorchestra.kit.telemetry import inject
 from toolorchestra.ledger.database import Database
 from toolorchestra.ledger.journal import Existing, open_run
@@ -65,9 +65,10 @@ class Opener:
         return self._pinned[key]
 
     def opening(self, caller: Principal, wish: ChatCompletionRequest, revision: Revision) -> Opened:
-        """The opening fact, without its closing reserve. Pure but for the seed and the trace."""
+        """The opening fact with its closing reserve. Raises ForbiddenError when a hard rule excludes the manager."""
         spec = revision.orchestrator or find_orchestrator(self._registry.catalog(), caller.tenant, wish.model).spec
         preference = wish.toolorchestra.preference or spec.default_preference
+        require_inside(revision, preference)
         seed = wish.seed if wish.seed is not None else int(token_hex(4), 16) >> (32 - SEED_BITS)
         opened = Opened(
             model=wish.model,

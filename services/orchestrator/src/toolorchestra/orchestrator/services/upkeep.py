@@ -52,10 +52,14 @@ class Upkeep:
         """All chores, each at its own pace, until cancelled."""
         pause = self._lease_ms / 1000 / LEASE_PARTS
         async with asyncio.TaskGroup() as group:
-            group.create_task(_every(pause, self.renew))
-            group.create_task(_every(pause, self.take_over))
+            group.create_task(_every(pause, self.keep))
             group.create_task(_every(REAP_S, self.reap))
             group.create_task(_every(CONTENT_S, self.tidy))
+
+    async def keep(self) -> None:
+        """Renew first: a process that was late does not take its own runs over."""
+        await self.renew()
+        await self.take_over()
 
     async def renew(self) -> None:
         """Keep the leases of what is driven here, and hear who wishes its end. A run that nobody drives is taken over."""
