@@ -15,7 +15,6 @@ from typing import Any, Final, Literal, NamedTuple, Union, get_args, get_origin,
 import typer
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
 from toolorchestra.cli.main import create_app
 from toolorchestra.core.durations import Duration
@@ -43,8 +42,10 @@ PLAIN: Final[Mapping[Any, str]] = {
     Any: "any JSON",
     Path: "path",
 }
-SPECIAL: Final = ((Usd, 'US dollars, e.g. `"0.05"`'), (Duration, "duration, e.g. `30s`"), (Name, "name"), (Capability, "word"))
+MONEY: Final = 'US dollars, e.g. `"0.05"`'
+SPECIAL: Final = ((Usd, MONEY), (Duration, "duration, e.g. `30s`"), (Name, "name"), (Capability, "word"))
 SHARED_BY: Final = 4  # an option of so many commands stands once, at the top of the page
+INSIDE: Final[Mapping[str, str]] = {"list": "[]", "map": ".NAME"}  # how the path goes on into an item
 _DEFAULT: Final = re.compile(r"\s*(?<!\w)Default: (?P<text>.+?)\.?$")
 
 
@@ -61,12 +62,13 @@ def resources() -> str:
     """Every field of every kind."""
     intro = (
         f"{MADE}# Resources\n\n"
-        f"A manifest is YAML with `apiVersion: {API_VERSION}`, a `kind`, `metadata.name` and a `spec`. Unknown fields are errors. "
-        "Money is text in quotes, in US dollars, with at most nine decimal places. A duration is a whole number and `ms`, `s`, "
-        "`m`, `h` or `d`. A name has lower-case letters, digits and `-`, at most 63. `metadata.namespace` is the tenant; on one "
-        "machine leave it out, then it is `default`. `status` is written by the platform.\n\n"
-        "What runs on one machine now: Tool, ExpertModel with `endpoint`, Orchestrator, BudgetPolicy. ExpertModel with `kserve` or "
-        "`inferenceServiceRef`, and the three kinds of jobs, are read and checked; what acts on them comes with Kubernetes.\n"
+        f"A manifest is YAML with `apiVersion: {API_VERSION}`, a `kind`, `metadata.name` and a `spec`. Unknown fields are\n"
+        "errors. Money is text in quotes, in US dollars, with at most nine decimal places. A duration is a whole number and\n"
+        "`ms`, `s`, `m`, `h` or `d`. A name has lower-case letters, digits and `-`, at most 63 of them. `metadata.namespace`\n"
+        "is the tenant; on one machine leave it out, then it is `default`. `status` is written by the platform.\n\n"
+        "These act on one machine now: Tool, ExpertModel with `endpoint`, Orchestrator, BudgetPolicy. ExpertModel with\n"
+        "`kserve` or `inferenceServiceRef` and the last three kinds are read and checked; what acts on them comes with\n"
+        "Kubernetes. `spec.alerts` of a BudgetPolicy has no effect yet.\n"
     )
     return "\n".join([intro, *(_kind(name, kind) for name, kind in KINDS.items())])
 
@@ -84,9 +86,9 @@ def fields(model: type[BaseModel], path: str) -> Iterator[Row]:
     for name, info in model.model_fields.items():
         place = f"{path}.{info.alias or name}"
         kind, inner = described(hints[name], info, name)
-        yield Row(f"`{place.removesuffix('[]')}`", kind, default(info), about(info))
+        yield Row(f"`{place}`", kind, default(info, quoted=kind == MONEY), about(name, info, inner))
         if inner is not None:
-            yield from fields(inner, f"{place}[]" if kind.startswith("list") else place)
+            yield from fields(inner, place + INSIDE.get(kind.split()[0], ""))
 
 
 def described(hint: Any, info: FieldInfo, name: str = "") -> tuple[str, type[BaseModel] | None]:
@@ -104,8 +106,8 @@ def described(hint: Any, info: FieldInfo, name: str = "") -> tuple[str, type[Bas
         words, inner = described(arguments[0], FieldInfo())
         return f"list of {'objects' if inner else words}", inner
     if origin is dict:
-        words, _ = described(arguments[1], FieldInfo())
-        return f"map of {words}", None
+        words, inner = described(arguments[1], FieldInfo())
+        return f"map of {'objects' if inner else words}", inner
     if isinstance(hint, type) and issubclass(hint, BaseModel):
         return "object", hint
     if isinstance(hint, type) and issubclass(hint, SecretStr):
@@ -123,18 +125,11 @@ def _bounded(words: str, info: FieldInfo, name: str) -> str:
     if words not in ("integer", "number"):
         return words
     unit = next((unit for ending, unit in UNITS if name.endswith(ending)), None)
-    low, high = (_bound(info, *names) for names in (("ge", "gt"), ("le", "lt")))
-    span = f"{low} to {high}" if low and high else f"from {low}" if low else ""
+    bounds = {kind: getattr(item, kind) for item in info.metadata for kind in ("ge", "gt", "le") if hasattr(item, kind)}
+    low = f"from {bounds['ge']}" if "ge" in bounds else f"more than {bounds['gt']}" if "gt" in bounds else ""
+    high = f"to {bounds['le']}" if "le" in bounds else ""
+    span = " ".join(part for part in (low, high) if part)
     return ", ".join(part for part in (f"{words} ({unit})" if unit else words, span) if part)
-
-
-def _bound(info: FieldInfo, inclusive: str, exclusive: str) -> str:
-    for item in info.metadata:
-        if getattr(item, inclusive, None) is not None:
-            return str(getattr(item, inclusive))
-        if getattr(item, exclusive, None) is not None:
-            return f"more than {getattr(item, exclusive)}" if exclusive == "gt" else f"less than {getattr(item, exclusive)}"
-    return ""
 
 
 def _without_none(hint: Any) -> Any:
@@ -144,26 +139,27 @@ def _without_none(hint: Any) -> Any:
     return hint
 
 
-def default(info: FieldInfo) -> str:
+def default(info: FieldInfo, *, quoted: bool = False) -> str:
     """A default: the value where it says enough, else the words of the description; ``required`` without one."""
     if info.is_required():
         return "required"
-    value = info.default
     said = _DEFAULT.search(info.description or "")
-    if isinstance(value, bool) or value is PydanticUndefined or not isinstance(value, str | int | float) or value == "":
-        return said["text"] if said else _written(value)
-    return f"`{value}`"
+    match info.default:
+        case bool() as value:
+            return f"`{str(value).lower()}`"
+        case str() as value if value:
+            return f'`"{value}"`' if quoted else f"`{value}`"
+        case int() | float() as value:
+            return f"`{value}`" if isinstance(value, int) else f"`{value:g}`"
+        case _:
+            return said["text"] if said else "–"
 
 
-def _written(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "–"
-
-
-def about(info: FieldInfo) -> str:
-    """The description without the default, which has a column of its own."""
-    return _DEFAULT.sub("", info.description or "").strip()
+def about(name: str, info: FieldInfo, inner: type[BaseModel] | None = None) -> str:
+    """The description without the default, which has a column of its own, and what the model inside says of itself."""
+    text = _DEFAULT.sub("", info.description or "").strip() or f"{name.replace('_', ' ').capitalize()}."
+    more = _sentence(inner) if inner is not None else ""
+    return text if more in ("", text) else f"{text} {more}"
 
 
 def settings() -> str:
@@ -176,10 +172,11 @@ def settings() -> str:
     rows = [(*row, ", ".join(names)) for row, names in found.values()]
     intro = (
         f"{MADE}# Settings\n\n"
-        "`toolorchestra up` sets these for the services that it starts, and passes its own environment on, so a variable that is "
-        "not in its hands can be set where `up` is started. Started by hand, the services are `python -m toolorchestra.orchestrator` "
-        "and `python -m toolorchestra.worker`. Lists and groups are JSON; a part of a group is written with two underscores, "
-        "e.g. `TOOLORCHESTRA_LOG__LEVEL=debug`. A misspelt variable is refused. The variables of the command are in [CLI](cli.md).\n"
+        "Variables of the orchestrator and the workers. `toolorchestra up` sets what its options and its state folder say\n"
+        "and passes its own environment on, so set any other variable where `up` is started. By hand the services are\n"
+        "started with `python -m toolorchestra.orchestrator` and `python -m toolorchestra.worker`. Lists and objects are\n"
+        "JSON; two underscores lead into a group: `TOOLORCHESTRA_LOG__LEVEL=debug`. A variable that looks like a misspelt\n"
+        "one is refused. What the command itself reads is in [Command line](cli.md).\n"
     )
     return f"{intro}\n{table(('variable', 'type', 'default', 'meaning', 'read by'), rows)}"
 
@@ -193,7 +190,7 @@ def variables(kind: type[BaseModel], prefix: str) -> Iterator[Row]:
         if inner is None or inner is BudgetPolicySpec:
             shown = "[spec of a BudgetPolicy](resources.md#budgetpolicy)" if inner else words
             computed = info.default_factory is not None
-            yield Row(f"`{variable}`", shown, "host and process" if computed else default(info), about(info))
+            yield Row(f"`{variable}`", shown, "host and process" if computed else default(info), about(name, info))
         else:
             yield from variables(inner, f"{variable}{NESTING}")
 
@@ -206,8 +203,8 @@ def cli() -> str:
     shared = {option for option, count in counts.items() if count >= SHARED_BY}
     intro = (
         f"{MADE}# Command line\n\n"
-        "In a checkout the command is `.venv/bin/toolorchestra`. Answers and data go to standard output, everything else to standard "
-        "error. Exit codes: 0 done, 1 it failed, 2 the command line is wrong, 130 interrupted. "
+        "In a checkout the command is `.venv/bin/toolorchestra`. Answers and data go to standard output, everything else to\n"
+        "standard error. Exit codes: 0 done, 1 it failed, 2 the command line is wrong, 130 interrupted.\n"
         "`toolorchestra --install-completion` completes commands in your shell.\n\n"
         f"{table(('option of many commands', 'meaning', 'default', 'variable'), sorted(shared))}"
     )

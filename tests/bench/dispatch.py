@@ -42,6 +42,8 @@ AT_ONCE = 16
 CONNECTIONS = 8
 ARGUMENTS = {"expression": "6 * 7"}
 LIST = "bench:calls"
+ROUNDS = 3  # the ways take turns, so that what else the machine does meets all of them
+CALLS = 400  # at most, of one way and round
 
 Dispatch = Callable[[str], Awaitable[object]]
 
@@ -78,7 +80,7 @@ class ByHand:
 
 async def serve(url: str, broker: str) -> None:
     """The hand-written worker process: takers that pop ids from a list, do the work and tell of its end."""
-    async with ByHand.open(url) as by_hand, Redis.from_url(broker) as redis:
+    async with ByHand.open(url) as by_hand, Redis.from_url(broker, socket_timeout=None) as redis:
 
         async def take() -> None:
             while True:
@@ -165,15 +167,19 @@ class Way:
         await self.dispatch(call_id)
         return (time.perf_counter() - began) * 1_000
 
-    async def measure(self, idle: Sequence[str], busy: Sequence[str]) -> None:
-        self.idle_ms += [await self.one(call_id) for call_id in idle]
-        waiting = list(reversed(busy))
+    async def measure(self, call_ids: Sequence[str], seconds: float) -> None:
+        """One at a time for so long, then sixteen at once for so long, or until the calls are used up."""
+        waiting = list(call_ids)
+        most = len(waiting) // 4
+        end = time.perf_counter() + seconds
+        while len(call_ids) - len(waiting) < most and time.perf_counter() < end:
+            self.idle_ms.append(await self.one(waiting.pop()))
+        began = time.perf_counter()
 
         async def client() -> None:
-            while waiting:
+            while waiting and time.perf_counter() < began + seconds:
                 self.busy_ms.append(await self.one(waiting.pop()))
 
-        began = time.perf_counter()
         await asyncio.gather(*(client() for _ in range(AT_ONCE)))
         self.busy_s += time.perf_counter() - began
 
@@ -214,13 +220,13 @@ async def ways(desk: Desk, url: str, broker: str) -> AsyncIterator[list[Way]]:
         ]
 
 
-async def measure(url: str, broker: str, rounds: int, count: int) -> None:
+async def measure(url: str, broker: str, seconds: float) -> None:
     function: Function = function_of("calculator", **CALCULATOR)
     async with Desk.open(url, broker) as desk, ways(desk, url, broker) as found:
-        for number in range(rounds + 1):
+        for number in range(ROUNDS + 1):
             for way in found:
-                ids = await desk.store(function, ARGUMENTS, count=count * 3, timeout_ms=120_000)
-                await way.measure(ids[:count], ids[count:])
+                call_ids = await desk.store(function, ARGUMENTS, count=CALLS, timeout_ms=120_000)
+                await way.measure(call_ids, seconds / ROUNDS)
             if number == 0:  # connections, caches and threads are made in the first round
                 found[:] = [Way(way.name, way.dispatch) for way in found]
     celery, other, same, _ = found
@@ -241,7 +247,7 @@ def hand_written_worker(url: str, broker: str) -> Iterator[None]:
         process.wait()
 
 
-def compare(rounds: int, count: int) -> None:
+def compare(seconds: float) -> None:
     """Start servers and workers, measure, print."""
     with tempfile.TemporaryDirectory(prefix="to-bench-", ignore_cleanup_errors=True) as folder, ExitStack() as stack:
         data = Path(folder)
@@ -252,24 +258,23 @@ def compare(rounds: int, count: int) -> None:
         asyncio.run(migrate(url))
         worker = WorkerProcess(
             data, database_url=url, broker_url=broker, signal_url=broker, database_connections=CONNECTIONS,
-            log__level="warning",
+            log__level="warning", telemetry__traces_folder=None,
         )  # fmt: skip
         stack.callback(worker.end)
         stack.enter_context(hand_written_worker(url, broker))
         worker.start()
-        asyncio.run(measure(url, broker, rounds, count))
+        asyncio.run(asyncio.wait_for(measure(url, broker, seconds), 60 + 20 * seconds))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="how often the ways take turns")
-    parser.add_argument("--calls", type=int, default=32, help="calls per way and round, one at a time; twice as many at once")
+    parser.add_argument("--seconds", type=float, default=2.0, help="per measurement")
     parser.add_argument("--serve", nargs=2, metavar=("URL", "BROKER"), help="be the hand-written worker")
     options = parser.parse_args()
     if options.serve:
         asyncio.run(serve(*options.serve))
     else:
-        compare(options.rounds, options.calls)
+        compare(options.seconds)
 
 
 if __name__ == "__main__":

@@ -107,8 +107,8 @@ CASES = [
     ),
     # The closing answer has one hold: when it is lost, the best observation is the answer.
     *_both(
-        "asked/2", named="the closing question", calls=("look",), visits=(1,), limits={"max_turns": 2},
-        before={"asks": 2}, after={"asks": 1, "estimates": 1},
+        "asked/2", named="the closing question", calls=("look",), limits={"max_turns": 2},
+        before={"asks": 2, "visits": (2,), "estimates": 1}, after={"asks": 1, "visits": (1,), "estimates": 1},
     ),
     *_both(
         "decided/2", named="the closing answer", calls=("look",), visits=(1,), limits={"max_turns": 2},

@@ -212,8 +212,8 @@ class WorkerProcess:
         self.ready_file = folder / "ready"
         self.log_file = folder / "worker.log"
         self.traces = folder / "traces"
-        named = {"ready_file": self.ready_file, "telemetry__traces_folder": self.traces, **settings}
-        self._settings = {f"TOOLORCHESTRA_{name.upper()}": _text(value) for name, value in named.items()}
+        named: dict[str, Any] = {"ready_file": self.ready_file, "telemetry__traces_folder": self.traces, **settings}
+        self._settings = {f"TOOLORCHESTRA_{name.upper()}": _text(value) for name, value in named.items() if value is not None}
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, ready_s: float = 60) -> Self:

@@ -8,8 +8,7 @@ from tests.integration.worker.harness import CALCULATOR, Desk, function_of
 
 
 def test_a_missing_setting_is_named(new_worker: StartWorker):
-    worker = new_worker(broker_url="")
-    worker._settings.pop("TOOLORCHESTRA_BROKER_URL")
+    worker = new_worker(broker_url=None)
 
     assert worker.spawn().wait(30) == 2
     assert "TOOLORCHESTRA_BROKER_URL" in worker.log
@@ -47,10 +46,8 @@ async def test_an_idle_worker_shows_signs_of_life(desk: Desk, start_worker: Star
     assert worker.terminate() == 0
 
 
-async def test_a_call_without_signals_is_executed_all_the_same(desk: Desk, new_worker: StartWorker):
-    worker = new_worker()
-    worker._settings.pop("TOOLORCHESTRA_SIGNAL_URL")
-    worker.start()
+async def test_a_call_without_signals_is_executed_all_the_same(desk: Desk, start_worker: StartWorker):
+    start_worker(signal_url=None)
 
     call_id = await desk.call(function_of("calculator", **CALCULATOR), {"expression": "2 ** 10"})
 

@@ -86,6 +86,7 @@ def test_the_database_and_the_api_server_are_neighbours_if_they_have_addresses()
     assert neighbours("postgresql://u:p@db.example:5433/x", inside) == {
         "metadata": METADATA, "outside": OUTSIDE, "apiServer": ("10.0.0.1", 6443), "database": ("db.example", 5433),
     }  # fmt: skip
+    assert neighbours("postgresql://u:p@one,two:5433/x", {})["database"] == ("one", 5432)
     assert neighbours("postgresql://postgres@/x?host=/run/pg", {}) == {"metadata": METADATA, "outside": OUTSIDE}
 
 

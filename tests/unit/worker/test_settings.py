@@ -91,6 +91,12 @@ def test_rabbitmq_confirms_what_is_published(url: str):
     assert create_celery(settings(broker_url=url)).conf.broker_transport_options == {"confirm_publish": True}
 
 
+@pytest.mark.parametrize("url", ["nonsense://broker", "no url at all"])
+def test_a_url_of_no_broker_is_refused(url: str):
+    with pytest.raises(InvalidRequestError, match="TOOLORCHESTRA_BROKER_URL"):
+        create_celery(settings(broker_url=url))
+
+
 def test_only_the_sandbox_has_one_child_per_call():
     assert create_celery(settings(worker_class="sandbox")).conf.worker_max_tasks_per_child == 1
     assert create_celery(settings()).conf.worker_max_tasks_per_child is None

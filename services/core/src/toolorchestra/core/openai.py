@@ -72,12 +72,9 @@ class ChatCompletionRequest(BaseModel):
     @classmethod
     def _known_roles(cls, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for place, message in enumerate(messages):
-            if message.get("role") not in ROLES:
-                raise ValueError(f"messages.{place}.role must be one of {', '.join(sorted(ROLES))}")
-            if message["role"] in ("user", "system", "developer") and not message.get("content"):
-                raise ValueError(f"messages.{place}.content is required and must not be empty")
-            if message["role"] == "tool" and not message.get("tool_call_id"):
-                raise ValueError(f"messages.{place}.tool_call_id is required")
+            problem = _message_problem(message)
+            if problem is not None:
+                raise ValueError(f"messages.{place}.{problem}")
         return messages
 
     @field_validator("tools")
@@ -85,8 +82,8 @@ class ChatCompletionRequest(BaseModel):
     def _functions(cls, tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for place, tool in enumerate(tools):
             function = tool.get("function")
-            if tool.get("type") != "function" or not isinstance(function, dict) or not function.get("name"):
-                raise ValueError(f"tools.{place} must be of type function and have function.name")
+            if tool.get("type") != "function" or not isinstance(function, dict) or not _is_name(function.get("name")):
+                raise ValueError(f"tools.{place} must be of type function and have function.name, as text")
         return tools
 
     @property
@@ -190,6 +187,25 @@ class Completion:
     def _chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
         return {**self._base, "object": "chat.completion.chunk", "choices": [choice]}
+
+
+def _message_problem(message: dict[str, Any]) -> str | None:
+    """What is wrong with a message, beginning with the field; None if nothing is."""
+    role, content = message.get("role"), message.get("content")
+    if not isinstance(role, str) or role not in ROLES:
+        return f"role must be one of {', '.join(sorted(ROLES))}"
+    parts = isinstance(content, list) and all(isinstance(part, dict) for part in content)
+    if not (content is None or isinstance(content, str) or parts):
+        return "content must be text, or a list of parts that are objects"
+    if role in ("user", "system", "developer") and not content:
+        return "content is required and must not be empty"
+    if role == "tool" and not _is_name(message.get("tool_call_id")):
+        return "tool_call_id is required, as text"
+    return None
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
 
 
 def _explain(error: ValidationError) -> str:

@@ -145,9 +145,9 @@ async def renew_leases(
     return {row["id"]: row["cancel_by"] for row in rows}
 
 
-async def give_back(connection: Connection, *, owner: str) -> list[str]:
-    """The owner stops: its runs may be taken over at once. Their ids."""
-    rows = await connection.rows(step("runs", "give_back", owner=owner))
+async def give_back(connection: Connection, *, owner: str, keep: Collection[str] = ()) -> list[str]:
+    """The owner stops: its runs, but for those to ``keep``, may be taken over at once. Their ids."""
+    rows = await connection.rows(step("runs", "give_back", owner=owner, keep=list(keep)))
     return [row["id"] for row in rows]
 
 

@@ -9,6 +9,7 @@ from toolorchestra.core.errors import ToolOrchestraError
 from toolorchestra.kit.logging import adopt_loggers, configure_logging
 from toolorchestra.kit.telemetry import configure_telemetry
 from toolorchestra.orchestrator.main import create_app
+from toolorchestra.orchestrator.server import DrainingServer
 from toolorchestra.orchestrator.settings import OrchestratorSettings
 
 
@@ -21,8 +22,9 @@ def main() -> int:
         return 2
     configure_logging(settings.log, service="orchestrator")
     telemetry = configure_telemetry("orchestrator", settings.telemetry)
+    app = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         host=settings.host,
         port=settings.port,
         log_config=None,
@@ -33,7 +35,7 @@ def main() -> int:
     adopt_loggers("uvicorn", "uvicorn.error")
     try:
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-            runner.run(uvicorn.Server(config).serve())
+            runner.run(DrainingServer(config, app).serve())
     finally:
         telemetry.shutdown()
     return 0

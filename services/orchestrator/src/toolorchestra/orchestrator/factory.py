@@ -1,7 +1,7 @@
 """Builds the orchestrator's parts; the only place that knows how they hang together."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from toolorchestra.core.errors import ToolOrchestraError
 from toolorchestra.executors.factory import Toolbox
@@ -17,12 +17,14 @@ from toolorchestra.orchestrator.services.chat import ChatService
 from toolorchestra.orchestrator.services.continuing import Continuer
 from toolorchestra.orchestrator.services.direct import DirectCalls
 from toolorchestra.orchestrator.services.discovery import Discovery
+from toolorchestra.orchestrator.services.entry import Entry
 from toolorchestra.orchestrator.services.hub import Hub
 from toolorchestra.orchestrator.services.lookup import RunService
 from toolorchestra.orchestrator.services.manager import RunManager
 from toolorchestra.orchestrator.services.metrics import Metrics
 from toolorchestra.orchestrator.services.opening import Opener
 from toolorchestra.orchestrator.services.outbox import Outbox
+from toolorchestra.orchestrator.services.passing import Settlement
 from toolorchestra.orchestrator.services.passthrough import Passthrough
 from toolorchestra.orchestrator.services.upkeep import Upkeep
 from toolorchestra.orchestrator.services.waiting import Waiting
@@ -48,11 +50,6 @@ class ProcessContext:
     admin_token: str | None
 
 
-@dataclass(slots=True)
-class _State:
-    draining: bool = field(default=False)
-
-
 class Factory:
     """Services over one process context."""
 
@@ -60,10 +57,9 @@ class Factory:
         self.settings = settings = context.settings
         self.metrics = Metrics()
         self._context = context
-        self._state = _State()
+        self._draining = False
         self._accounts = AccountStore(context.database, context.pepper)
         self._budgets = Budgets(context.registry, settings.default_budget)
-        self._revisions = RevisionStore(context.database)
         self._runs = RunStore(context.database, owner=settings.owner, lease_ms=settings.lease_ms)
         self._waiting = Waiting(context.database, self._runs, settings.owner)
         self.authenticator = Authenticator(self._accounts)
@@ -90,24 +86,36 @@ class Factory:
             interval_s=settings.probe_interval_s,
             reload_secrets=context.reload_secrets,
         )
-        self._chat = self._create_chat()
+        self._entry = Entry(
+            database=context.database,
+            revisions=RevisionStore(context.database),
+            owner=settings.owner,
+            lease_ms=settings.lease_ms,
+        )
+        self._chat = ChatService(
+            registry=context.registry,
+            opener=Opener(context.registry, self._budgets, self._entry),
+            continuer=Continuer(self._runs, self._entry, self.manager),
+            manager=self.manager,
+            runs=self._runs,
+            accounts=self._accounts,
+            keep_alive_s=settings.keep_alive_s,
+        )
+        self._settlement = Settlement(context.database)
         self._passthrough = Passthrough(
             registry=context.registry,
             budgets=self._budgets,
-            database=context.database,
-            revisions=self._revisions,
+            entry=self._entry,
             models=context.toolbox.models,
-            owner=settings.owner,
-            lease_ms=settings.lease_ms,
+            settlement=self._settlement,
         )
         self.upkeep = Upkeep(
             runs=self._runs,
             accounts=self._accounts,
-            revisions=self._revisions,
+            entry=self._entry,
             manager=self.manager,
             waiting=self._waiting,
-            driven=lambda: self.manager.driven | self._passthrough.driven,
-            owner=settings.owner,
+            driven=lambda: self.manager.driven | self._settlement.driven,
             lease_ms=settings.lease_ms,
         )
 
@@ -118,7 +126,7 @@ class Factory:
         return self._passthrough
 
     def runs(self) -> RunService:
-        return RunService(self._runs, self.manager, self._waiting)
+        return RunService(self._runs, self.manager, self._waiting, self.settings.keep_alive_s)
 
     def catalogue(self) -> Catalogue:
         return Catalogue(self._context.registry, self._budgets)
@@ -127,19 +135,16 @@ class Factory:
         return Administration(self._accounts, self._context.registry, self.settings.default_budget)
 
     def direct(self) -> DirectCalls:
-        return DirectCalls(
-            registry=self._context.registry,
-            budgets=self._budgets,
-            database=self._context.database,
-            revisions=self._revisions,
-            manager=self.manager,
-            owner=self.settings.owner,
-            lease_ms=self.settings.lease_ms,
-        )
+        return DirectCalls(self._context.registry, self._budgets, self._entry, self.manager)
+
+    @property
+    def draining(self) -> bool:
+        """Whether this process stops."""
+        return self._draining
 
     async def readiness(self) -> str | None:
         """Why no request should be sent here; None if all is well."""
-        if self._state.draining:
+        if self._draining:
             return "draining"
         try:
             async with self._context.database.system() as connection:
@@ -150,33 +155,5 @@ class Factory:
 
     async def drain(self) -> None:
         """Take no more requests, and hand the runs over."""
-        self._state.draining = True
-        await self.manager.drain(self.settings.drain_s)
-
-    def _create_chat(self) -> ChatService:
-        context, settings = self._context, self.settings
-        opener = Opener(
-            registry=context.registry,
-            budgets=self._budgets,
-            database=context.database,
-            revisions=self._revisions,
-            owner=settings.owner,
-            lease_ms=settings.lease_ms,
-        )
-        continuer = Continuer(
-            database=context.database,
-            runs=self._runs,
-            revisions=self._revisions,
-            manager=self.manager,
-            owner=settings.owner,
-            lease_ms=settings.lease_ms,
-        )
-        return ChatService(
-            registry=context.registry,
-            opener=opener,
-            continuer=continuer,
-            manager=self.manager,
-            runs=self._runs,
-            accounts=self._accounts,
-            keep_alive_s=settings.keep_alive_s,
-        )
+        self._draining = True
+        await self.manager.drain(self.settings.drain_s, keep=self._settlement.driven)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from importlib.metadata import version
 from time import monotonic
 
@@ -53,21 +54,26 @@ class Instrumented:
             await self._app(scope, receive, send)
             return
         began = monotonic()
-        status = 500
+        status: int | None = None
 
         async def count(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status = int(message["status"])
                 _observe(scope, status, monotonic() - began)
             await send(message)
 
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         name = f"{scope['method']} {scope['path']}"
         with self._tracer.start_as_current_span(name, context=extract(headers), kind=SpanKind.SERVER) as span:
-            await self._app(scope, receive, count)
             span.set_attribute("http.request.method", scope["method"])
-            span.set_attribute("http.response.status_code", status)
+            try:
+                await self._app(scope, receive, count)
+            finally:
+                if status is None:  # the handler of unexpected errors stands outside and answers with 500
+                    status = int(HTTPStatus.INTERNAL_SERVER_ERROR)
+                    _observe(scope, status, monotonic() - began)
+                span.set_attribute("http.response.status_code", status)
 
 
 def _observe(scope: Scope, status: int, seconds: float) -> None:

@@ -2,8 +2,11 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Final
+
+import structlog
 
 from toolorchestra.executors.factory import open_toolbox
 from toolorchestra.kit.egress import EgressGuard
@@ -17,6 +20,10 @@ from toolorchestra.orchestrator.services.authentication import read_secret_file
 from toolorchestra.orchestrator.settings import OrchestratorSettings
 from toolorchestra.orchestrator.storage.queue import CeleryQueue
 
+logger = structlog.get_logger(__name__)
+
+RESTART_S: Final = 1.0
+
 
 @asynccontextmanager
 async def open_process(settings: OrchestratorSettings) -> AsyncIterator[Factory]:
@@ -25,9 +32,8 @@ async def open_process(settings: OrchestratorSettings) -> AsyncIterator[Factory]
         factory = Factory(await _open_context(settings, stack))
         await factory.discovery.enforce()
         background = [
-            asyncio.create_task(factory.discovery.run_forever(), name="discovery"),
-            asyncio.create_task(factory.upkeep.run_forever(), name="upkeep"),
-            asyncio.create_task(factory.outbox.run_forever(), name="outbox"),
+            asyncio.create_task(keep_running(part.run_forever), name=name)
+            for name, part in (("discovery", factory.discovery), ("upkeep", factory.upkeep), ("outbox", factory.outbox))
         ]
         try:
             yield factory
@@ -37,6 +43,16 @@ async def open_process(settings: OrchestratorSettings) -> AsyncIterator[Factory]
                 task.cancel()
             with suppress(asyncio.CancelledError):
                 await asyncio.gather(*background)
+
+
+async def keep_running(work: Callable[[], Awaitable[None]], *, pause_s: float = RESTART_S) -> None:
+    """Do ``work`` until cancelled; what fails is begun again after a pause."""
+    while True:
+        try:
+            await work()
+        except Exception:  # whatever went wrong: a process whose chores stand still would lose all its leases
+            logger.exception("chores_failed")
+        await asyncio.sleep(pause_s)
 
 
 async def _open_context(settings: OrchestratorSettings, stack: AsyncExitStack) -> ProcessContext:

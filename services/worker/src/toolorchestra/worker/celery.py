@@ -9,21 +9,40 @@ from typing import Any, Final
 
 from celery import Celery
 
+from toolorchestra.core.errors import InvalidRequestError
 from toolorchestra.worker.settings import WorkerClass, WorkerSettings
 
 POOLS: Final[Mapping[WorkerClass, str]] = {WorkerClass.CALLS: "threads", WorkerClass.SANDBOX: "prefork"}
 
+_REAP_S: Final = 0.05
 _SOCKET_S: Final = 10.0  # a broker that is silent for so long is connected to anew
 _REDIS_SCHEMES: Final = ("redis", "rediss", "sentinel", "valkey", "valkeys")
 _AMQP_SCHEMES: Final = ("amqp", "amqps", "pyamqp")
 
 
 def create_celery(settings: WorkerSettings) -> Celery:
-    """The application of one worker; tasks are registered by ``tasks``."""
+    """The application of one worker; tasks are registered by ``tasks``. Raises InvalidRequestError for a URL of no broker."""
     url = settings.broker_url.get_secret_value()
     app = Celery("toolorchestra", broker=url, set_as_current=False)
     app.conf.update(_messages(settings), **_connection(url, settings), **_process(settings))
+    try:
+        app.connection_for_read().get_transport_cls()
+    except (KeyError, ImportError) as error:
+        raise InvalidRequestError(
+            f"no broker speaks {url.partition(':')[0]!r} here ({error})",
+            param="TOOLORCHESTRA_BROKER_URL",
+            hint="set TOOLORCHESTRA_BROKER_URL to redis://… or amqp://…",
+        ) from error
     return app
+
+
+def replace_children_soon(consumer: Any) -> None:
+    """Look for ended children often; ``consumer`` is Celery's.
+
+    A child's pipes close a moment before it can be waited for, so the one look that their closing causes comes too early, and
+    the next would come after five seconds. With one child per call that is the time between calls.
+    """
+    consumer.timer.call_repeatedly(_REAP_S, consumer.pool.maintain_pool)
 
 
 def _messages(settings: WorkerSettings) -> dict[str, Any]:

@@ -1,16 +1,22 @@
 """Builds what executes calls, in the loop and the process where they run; the only place that knows how it hangs together."""
 
+import gc
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import cache
+
+from billiard.util import get_pdeathsig
 
 from toolorchestra.core.calls import SecretReader
 from toolorchestra.executors.factory import open_toolbox
+from toolorchestra.executors.plugin import installed
 from toolorchestra.kit.egress import EgressGuard
 from toolorchestra.kit.secrets import ChainedSecrets, EnvironmentSecrets
 from toolorchestra.kit.valkey_signals import open_signals
 from toolorchestra.ledger.database import Database
 from toolorchestra.ledger.schema import check_schema
+from toolorchestra.worker import sandbox
 from toolorchestra.worker.services.execution import Abilities, CallService
 from toolorchestra.worker.services.pulse import Pulse
 from toolorchestra.worker.settings import WorkerClass, WorkerSettings
@@ -23,12 +29,14 @@ CONNECT_MS = 5_000  # then the call is tried again or given back; waiting longer
 
 
 class Factory:
-    """Builds a worker's parts from its settings, the environment that holds secrets, and the sandbox it observed."""
+    """Builds a worker's parts from its settings and the environment that holds secrets."""
 
-    def __init__(self, settings: WorkerSettings, environ: Mapping[str, str], *, rung: str | None = None) -> None:
+    def __init__(self, settings: WorkerSettings, environ: Mapping[str, str]) -> None:
         self._settings = settings
         self._environ = environ
-        self._rung = rung
+        self._guard = EgressGuard(settings.egress_allow)
+        self._find_plugin = cache(installed)  # looking through all distributions takes as long as a small call
+        self._rung: str | None = None
 
     @asynccontextmanager
     async def open_service(self) -> AsyncIterator[CallService]:
@@ -36,8 +44,9 @@ class Factory:
         settings = self._settings
         async with AsyncExitStack() as stack:
             database = await stack.enter_async_context(await self._open_database())
-            guard = EgressGuard(settings.egress_allow)
-            toolbox = await stack.enter_async_context(open_toolbox(guard, self.secrets(), allow_stdio=bool(settings.manifests)))
+            toolbox = await stack.enter_async_context(
+                open_toolbox(self._guard, self.secrets(), allow_stdio=bool(settings.manifests), find_plugin=self._find_plugin)
+            )
             signals = open_signals(settings.signal_url.get_secret_value() if settings.signal_url else None)
             stack.push_async_callback(signals.close)
             abilities = Abilities(settings.worker_class, self._rung, settings.lease_ms)
@@ -49,6 +58,21 @@ class Factory:
         """Raises UnavailableError if this program cannot work with the database."""
         async with await self._open_database() as database, database.login() as connection:
             await check_schema(connection)
+
+    async def observe_sandbox(self) -> None:
+        """Find out, and tell the log, which isolation code gets here."""
+        addresses = sandbox.neighbours(self._settings.database_url.get_secret_value(), self._environ)
+        findings = await sandbox.observe(addresses, find_plugin=self._find_plugin)
+        sandbox.report(findings)
+        self._rung = findings.rung
+
+    async def warm_up(self) -> None:
+        """Do once, before children are forked, what each of them would have to do again: imports, root certificates."""
+        with suppress(OSError):  # systems without this signal
+            get_pdeathsig()
+        async with self.open_service():
+            gc.collect()
+        gc.freeze()  # Celery collects before each fork; what stays for good need not be looked at, nor copied
 
     def secrets(self) -> SecretReader:
         """Where secrets come from: manifests first, then the environment."""

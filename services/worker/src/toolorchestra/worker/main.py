@@ -20,7 +20,7 @@ from toolorchestra.core.errors import InvalidRequestError, ToolOrchestraError
 from toolorchestra.kit.logging import configure_logging
 from toolorchestra.kit.telemetry import configure_telemetry
 from toolorchestra.worker import sandbox
-from toolorchestra.worker.celery import POOLS, create_celery
+from toolorchestra.worker.celery import POOLS, create_celery, replace_children_soon
 from toolorchestra.worker.factory import Factory, environment
 from toolorchestra.worker.heartbeat import Heartbeat
 from toolorchestra.worker.runtime import OwnProcess, Runtime, SharedLoop, StopGate
@@ -85,13 +85,11 @@ def _side_by_side(settings: WorkerSettings) -> Iterator[tuple[Factory, Runtime]]
 @contextmanager
 def _one_by_one(settings: WorkerSettings) -> Iterator[tuple[Factory, Runtime]]:
     """Calls in children. Until those are forked there are no threads and no connections, which they must not share."""
-    environ = environment()
+    factory = Factory(settings, environment())
     sandbox.forget_secrets()
-    asyncio.run(Factory(settings, environ).check_database())
-    neighbours = sandbox.neighbours(settings.database_url.get_secret_value(), environ)
-    findings = asyncio.run(sandbox.observe(neighbours))
-    sandbox.report(findings)
-    factory = Factory(settings, environ, rung=findings.rung)
+    asyncio.run(factory.check_database())
+    asyncio.run(factory.observe_sandbox())
+    asyncio.run(factory.warm_up())
     gate = StopGate()
 
     def in_child(**_: Any) -> None:
@@ -124,6 +122,8 @@ def _told(settings: WorkerSettings, runtime: Runtime, heartbeat: Heartbeat | Non
     def ready(sender: Any, **_: Any) -> None:
         if heartbeat is not None:
             heartbeat.start(sender)
+        if settings.worker_class is WorkerClass.SANDBOX:
+            replace_children_soon(sender)
         logger.info("ready", queue=settings.worker_class.queue, calls_at_once=settings.calls_at_once)
         if ready_file is not None:
             ready_file.touch()

@@ -5,8 +5,8 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import urlsplit
 
-import psycopg
 import structlog
 
 from toolorchestra.core.errors import ToolOrchestraError
@@ -60,10 +60,10 @@ def neighbours(database_url: str, environ: Mapping[str, str]) -> dict[str, tuple
     if "KUBERNETES_SERVICE_HOST" in environ:
         port = int(environ.get("KUBERNETES_SERVICE_PORT", "443"))
         found["apiServer"] = (environ["KUBERNETES_SERVICE_HOST"], port)
-    parts = psycopg.conninfo.conninfo_to_dict(database_url)
-    host = str(parts.get("host") or "")
-    if host and not host.startswith("/"):
-        found["database"] = (host.partition(",")[0], int(str(parts.get("port") or 5432).partition(",")[0]))
+    first = urlsplit(database_url).netloc.rpartition("@")[2].partition(",")[0]  # a URL may name several servers
+    server = urlsplit(f"//{first}")
+    if server.hostname:
+        found["database"] = (server.hostname, server.port or 5432)
     return found
 
 

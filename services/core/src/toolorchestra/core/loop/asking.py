@@ -110,7 +110,8 @@ def _settle(context: Context, state: State, asked: Asked, amount: NanoUsd, *, es
 
 
 def _denied(step: machine.Ask, error: DeniedError) -> AskFailed:
-    message = f"the money is nearly spent ({error.denial.window})"
+    closed = error.denial.window == "closed"
+    message = error.message if closed else f"the money is nearly spent ({error.denial.window})"
     return AskFailed(turn=step.turn, attempt=step.attempt, error_code=error.code, message=message, denied=True)
 
 

@@ -7,12 +7,14 @@ reserve ``run/final``.
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from toolorchestra.core.calls import Outcome
 from toolorchestra.core.errors import BudgetExceededError, ConflictError
 from toolorchestra.core.loop.facts import Fact
-from toolorchestra.core.money import NanoUsd
+from toolorchestra.core.money import NanoUsd, format_usd
+
+_OWNERS: Final = {"t": "tenant", "k": "key"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +112,27 @@ class DeniedError(BudgetExceededError):
     """A hold was refused; nothing of the transition was stored."""
 
     def __init__(self, denial: Denial) -> None:
-        super().__init__(f"the budget of {denial.account} per {denial.window} does not allow it")
+        super().__init__(_refusal(denial))
         self.denial = denial
+
+
+def _refusal(denial: Denial) -> str:
+    """A refusal in words: whose limit, which one, and what is left."""
+    kind, _, name = denial.account.partition(":")
+    who = "this run" if kind == "r" else f"{_OWNERS.get(kind, 'account')} {name or denial.account!r}"
+    span = "in total" if denial.window == "total" else f"per {denial.window}"
+    match denial.window, denial.unit:
+        case "closed", _:
+            return f"{who} may spend no more: it was revoked or has ended"
+        case "none", _:
+            return f"{who} has no budget"
+        case _, "slots":
+            return f"{who} may have {denial.limit_nano_usd} runs at once"
+        case _, "requests":
+            return f"{who} may send {denial.limit_nano_usd} requests {span}"
+        case _:
+            left, limit = format_usd(denial.left_nano_usd), format_usd(denial.limit_nano_usd)
+            return f"the budget of {who} does not allow it: ${left} of ${limit} {span} is left"
 
 
 class FencedError(ConflictError):

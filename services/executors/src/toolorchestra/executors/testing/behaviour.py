@@ -19,6 +19,7 @@ class Behaviour:
     tokens: int = 16  # length of a made-up answer
     text: str | None = None  # this answer instead
     calls: tuple[tuple[str, Mapping[str, Any]], ...] = ()  # tool calls instead: name, arguments
+    needs_tools: bool = False  # True: a request that shows no tools gets the text instead of the calls
     reasoning: int = 0  # tokens of reasoning before the answer
     first_delay_ms: int = 0
     delay_ms: int = 0  # before every token

@@ -157,6 +157,8 @@ class ProviderApp:
         if isinstance(body.get("prompt"), str):
             messages = [{"role": "user", "content": body["prompt"]}]
         chosen = directed(base, messages)
+        if chosen.needs_tools and not body.get("tools"):
+            chosen = replace(chosen, calls=())
         asked = [text_of(message) for message in messages if message.get("role") == "user"]
         if self.config.simulated is not None and chosen.text is None and not chosen.calls:
             return replace(chosen, text=self.config.simulated.answer("\n".join(asked)))

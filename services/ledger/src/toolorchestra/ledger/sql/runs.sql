@@ -103,7 +103,8 @@ RETURNING id, cancel_by
 
 -- give_back --
 -- The owner stops; another may take its runs over at once.
-UPDATE runs SET owner = NULL, lease_until = NULL WHERE state = 'running' AND owner = %(owner)s RETURNING id
+UPDATE runs SET owner = NULL, lease_until = NULL
+WHERE state = 'running' AND owner = %(owner)s AND id <> ALL (%(keep)s::text[]) RETURNING id
 
 -- request_cancel --
 -- Somebody wants the run to end; its owner sees it with its next write or renewal.

@@ -1,20 +1,20 @@
 """``POST /v1/chat/completions``: an Orchestrator runs the loop, an ExpertModel is a metered pass-through."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response
 
 from toolorchestra.core.loop.state import State
 from toolorchestra.core.money import format_usd
 from toolorchestra.core.openai import parse_request
 from toolorchestra.orchestrator.handlers.context import Body, Caller, Parts
+from toolorchestra.orchestrator.handlers.streaming import EventStream
 from toolorchestra.orchestrator.services.chat import Attempt, ClientGoneError, Started
 
 router = APIRouter()
-SSE = "text/event-stream"
 
 
 @router.post("/v1/chat/completions", summary="Answer a conversation")
@@ -27,15 +27,15 @@ async def create(request: Request, body: Body, caller: Caller, factory: Parts) -
     )
     chat = factory.chat()
     if chat.is_expert(caller, body):
-        reply = await factory.passthrough().start(caller, body)
+        reply = await factory.passthrough().start(caller, body, attempt)
         if reply.stream is not None:
-            return StreamingResponse(reply.stream, media_type=SSE, headers=reply.headers)
+            return EventStream(reply.stream.events(), headers=reply.headers, close=reply.stream.close)
         return JSONResponse(reply.body, headers=reply.headers)
     wish = parse_request(body)
     started = await chat.start(caller, wish, attempt)
     headers = {"x-toolorchestra-run-id": started.run_id}
     if wish.stream:
-        return StreamingResponse(_stream(chat.stream(started, wish), started), media_type=SSE, headers=headers)
+        return EventStream(chat.stream(started, wish), headers=headers, close=started.leave)
     state, answer = await _unless_disconnected(request, started, chat.finish(started))
     headers["x-toolorchestra-cost-usd"] = format_usd(state.spent_nano_usd)
     left = await chat.remaining_nano_usd(caller)
@@ -47,14 +47,6 @@ async def create(request: Request, body: Body, caller: Caller, factory: Parts) -
 @router.post("/v1/plan", summary="What would be tried, and what it could cost; nothing is spent")
 async def plan(body: Body, caller: Caller, factory: Parts) -> dict[str, Any]:
     return await factory.chat().plan(caller, parse_request(body))
-
-
-async def _stream(events: AsyncIterator[str], started: Started) -> AsyncIterator[str]:
-    try:
-        async for event in events:
-            yield event
-    finally:
-        started.let_go()
 
 
 async def _unless_disconnected(
@@ -69,9 +61,10 @@ async def _unless_disconnected(
             raise ClientGoneError("the client went away")
         return answer.result()
     finally:
-        gone.cancel()
-        answer.cancel()
         started.let_go()
+        for task in (answer, gone):
+            task.cancel()
+        await asyncio.gather(answer, gone, return_exceptions=True)
 
 
 async def _disconnected(request: Request) -> None:

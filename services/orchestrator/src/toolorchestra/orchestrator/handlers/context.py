@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from toolorchestra.core.errors import ForbiddenError, InvalidRequestError, UnauthenticatedError
+from toolorchestra.core.errors import ForbiddenError, InvalidRequestError, UnauthenticatedError, UnavailableError
+from toolorchestra.core.storable import clean_json
 from toolorchestra.orchestrator.factory import Factory
 from toolorchestra.orchestrator.services.principal import Principal
 
@@ -22,7 +23,9 @@ Parts = Annotated[Factory, Depends(factory_of)]
 
 
 async def principal_of(request: Request, factory: Parts) -> Principal:
-    """The authenticated caller."""
+    """The authenticated caller. Raises UnavailableError when this process stops: another will answer."""
+    if factory.draining:
+        raise UnavailableError("this process is stopping", hint="send the request again")
     return await factory.authenticator.authenticate(bearer(request))
 
 
@@ -47,6 +50,16 @@ def bearer(request: Request) -> str:
     return value.strip()
 
 
+def parse_body(raw: bytes) -> Any:
+    """JSON as it can be stored and sent on. Raises InvalidRequestError."""
+    try:
+        return clean_json(json.loads(raw))
+    except ValueError as error:
+        raise InvalidRequestError(f"the body is not valid JSON: {error}") from error
+    except RecursionError as error:
+        raise InvalidRequestError("the body is nested too deep") from error
+
+
 async def json_body(request: Request, factory: Parts) -> Any:
     """The decoded body, of bounded size."""
     raw = bytearray()
@@ -54,10 +67,7 @@ async def json_body(request: Request, factory: Parts) -> Any:
         raw += piece
         if len(raw) > factory.settings.max_body_bytes:
             raise InvalidRequestError(f"the body is longer than {factory.settings.max_body_bytes} bytes")
-    try:
-        return json.loads(bytes(raw))
-    except ValueError as error:
-        raise InvalidRequestError(f"the body is not valid JSON: {error}") from error
+    return parse_body(bytes(raw))
 
 
 Body = Annotated[Any, Depends(json_body)]

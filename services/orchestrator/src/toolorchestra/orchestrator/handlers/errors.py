@@ -12,12 +12,15 @@ from toolorchestra.core.errors import (
     BudgetExceededError,
     InvalidRequestError,
     NotFoundError,
+    RateLimitedError,
     ToolOrchestraError,
 )
 from toolorchestra.core.loop.journal import DeniedError
 from toolorchestra.core.openai import error_body
 
 logger = structlog.get_logger(__name__)
+
+SLOTS = "slots"  # the unit of a refusal that passes by itself
 
 
 def install(app: FastAPI) -> None:
@@ -32,7 +35,9 @@ async def on_ours(_: Request, error: Exception) -> JSONResponse:
     """An error raised on purpose. A refusal for money must not be retried: clients would turn one into three."""
     assert isinstance(error, ToolOrchestraError)  # noqa: S101 - registered for this type only
     headers = {}
-    if isinstance(error, BudgetExceededError | DeniedError):
+    if isinstance(error, DeniedError) and error.denial.unit == SLOTS:
+        error = RateLimitedError(error.message, hint="send it again when one of them has ended")
+    if isinstance(error, BudgetExceededError):
         headers["x-should-retry"] = "false"
     return JSONResponse(error_body(error), status_code=error.http_status, headers=headers)
 
@@ -51,7 +56,7 @@ async def on_http(request: Request, error: Exception) -> JSONResponse:
     unknown = error.status_code == HTTPStatus.NOT_FOUND
     text = f"{request.method} {request.url.path} does not exist"
     body = NotFoundError(text) if unknown else InvalidRequestError(str(error.detail))
-    return JSONResponse(error_body(body), status_code=error.status_code)
+    return JSONResponse(error_body(body), status_code=error.status_code, headers=error.headers)
 
 
 async def on_unexpected(request: Request, error: Exception) -> JSONResponse:

@@ -1,12 +1,11 @@
 """Runs: look, follow, cancel, judge, delete."""
 
-from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
-from fastapi.responses import StreamingResponse
 
 from toolorchestra.orchestrator.handlers.context import Body, Caller, Parts
+from toolorchestra.orchestrator.handlers.streaming import EventStream
 
 router = APIRouter(prefix="/v1/runs")
 
@@ -24,13 +23,10 @@ async def show(run_id: str, caller: Caller, factory: Parts) -> dict[str, Any]:
 
 
 @router.get("/{run_id}/events", summary="Facts of a run as they happen; resumable by Last-Event-ID")
-async def events(
-    run_id: str, caller: Caller, factory: Parts, last_event_id: Annotated[int, Header(ge=0)] = 0
-) -> StreamingResponse:
+async def events(run_id: str, caller: Caller, factory: Parts, last_event_id: Annotated[int, Header(ge=0)] = 0) -> EventStream:
     runs = factory.runs()
     await runs.require(caller, run_id)
-    stream: AsyncIterator[str] = runs.events(caller, run_id, after=last_event_id)
-    return StreamingResponse(stream, media_type="text/event-stream")
+    return EventStream(runs.events(caller, run_id, after=last_event_id))
 
 
 @router.post("/{run_id}/cancel", summary="End a run at its next transition")

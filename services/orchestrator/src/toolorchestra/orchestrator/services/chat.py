@@ -2,21 +2,25 @@
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
-from toolorchestra.core.errors import ToolOrchestraError
+from pydantic import ValidationError
+
+from toolorchestra.core.errors import ConflictError, InvalidRequestError, ToolOrchestraError
 from toolorchestra.core.loop.calls import shown
 from toolorchestra.core.loop.journal import Stamped
 from toolorchestra.core.loop.state import State, apply, fold
 from toolorchestra.core.money import NanoUsd, format_usd
-from toolorchestra.core.openai import ChatCompletionRequest
+from toolorchestra.core.openai import ChatCompletionRequest, Extension
 from toolorchestra.core.policies.baselines import BaselinePolicy
 from toolorchestra.core.policies.factory import policy_for
 from toolorchestra.core.policies.prompted import candidates
 from toolorchestra.core.policies.protocol import Policy, Terms, View
 from toolorchestra.core.registry import Registry
+from toolorchestra.core.resources.manifest import describe, first_field
 from toolorchestra.core.resources.orchestrator import PreferenceSpec
 from toolorchestra.core.revision import find_expert
 from toolorchestra.ledger.journal import Existing
@@ -28,6 +32,8 @@ from toolorchestra.orchestrator.services.principal import Principal
 from toolorchestra.orchestrator.services.responding import ChunkStream, whole
 from toolorchestra.orchestrator.storage.accounts import AccountStore
 from toolorchestra.orchestrator.storage.runs import RunStore
+
+MAX_IDEMPOTENCY_KEY: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,10 @@ class Started:
     state: State
     tenant: str
     let_go: Callable[[], None] = field(default=lambda: None)
+
+    async def leave(self) -> None:
+        """``let_go``, for those who await."""
+        self.let_go()
 
 
 class ClientGoneError(ToolOrchestraError):
@@ -93,7 +103,9 @@ class ChatService:
     async def start(self, caller: Principal, wish: ChatCompletionRequest, attempt: Attempt) -> Started:
         """The run that answers: continued, found again, or new."""
         caller.require(wish.model)
-        wish = _with_headers(wish, attempt)
+        if len(attempt.idempotency_key or "") > MAX_IDEMPOTENCY_KEY:
+            raise InvalidRequestError(f"Idempotency-Key is longer than {MAX_IDEMPOTENCY_KEY}", param="Idempotency-Key")
+        wish = with_headers(wish, attempt)
         body_hash = _hash(wish)
         continued = await self._continuer.continue_run(caller, wish, retry=attempt.retry)
         if continued is not None:
@@ -112,12 +124,13 @@ class ChatService:
     async def finish(self, started: Started) -> tuple[State, dict[str, Any]]:
         """Wait for the end of the run (or until only the client can go on); the response body."""
         state = started.state
-        async for item in self._follow(started):
-            if isinstance(item, Stamped) and item.seq > state.seq:
-                state = apply(state, item)
+        async with aclosing(self._follow(started)) as items:
+            async for item in items:
+                if isinstance(item, Stamped) and item.seq > state.seq:
+                    state = apply(state, item)
         return state, whole(started.run_id, state)
 
-    def stream(self, started: Started, wish: ChatCompletionRequest) -> AsyncIterator[str]:
+    def stream(self, started: Started, wish: ChatCompletionRequest) -> AsyncGenerator[str, None]:
         """The response as server-sent events."""
         return ChunkStream(started.run_id, wish, started.state, self._keep_alive_s).events(self._follow(started))
 
@@ -146,14 +159,16 @@ class ChatService:
 
     async def _attach(self, caller: Principal, run_id: str) -> Started:
         log = await self._runs.log(caller.tenant, run_id)
+        if not log:
+            raise ConflictError(f"what was said in run {run_id} is deleted", hint="send a new Idempotency-Key")
         return self._started(run_id, fold(run_id, log))
 
     def _started(self, run_id: str, state: State) -> Started:
         self._manager.listen(run_id)
         return Started(run_id, state, state.run.tenant, lambda: self._manager.let_go(run_id, state.run.on_disconnect))
 
-    def _follow(self, started: Started) -> AsyncIterator[Item]:
-        return self._manager.follow(started.tenant, started.run_id, after=started.state.seq)
+    def _follow(self, started: Started) -> AsyncGenerator[Item, None]:
+        return self._manager.follow(started.tenant, started.run_id, after=started.state.seq, listening=True)
 
 
 async def _first(policy: Policy, view: View) -> dict[str, Any] | None:
@@ -165,16 +180,21 @@ async def _first(policy: Policy, view: View) -> dict[str, Any] | None:
     return {"calls": calls, "reason": reply.decision.reason}
 
 
-def _with_headers(wish: ChatCompletionRequest, attempt: Attempt) -> ChatCompletionRequest:
-    """Headers stand in for extension fields that are not set."""
+def with_headers(wish: ChatCompletionRequest, attempt: Attempt) -> ChatCompletionRequest:
+    """Headers stand in for extension fields that are not set. Raises InvalidRequestError that names the field."""
+    given = wish.toolorchestra
     update: dict[str, Any] = {}
-    if attempt.preference_words and wish.toolorchestra.preference is None:
-        update["preference"] = PreferenceSpec(words=attempt.preference_words)
-    if attempt.max_cost_usd and wish.toolorchestra.max_cost_usd is None:
+    if attempt.preference_words and given.preference is None:
+        update["preference"] = attempt.preference_words
+    if attempt.max_cost_usd and given.max_cost_usd is None:
         update["max_cost_usd"] = attempt.max_cost_usd
     if not update:
         return wish
-    return wish.model_copy(update={"toolorchestra": wish.toolorchestra.model_copy(update=update)})
+    try:
+        extension = Extension.model_validate(given.model_dump(exclude_unset=True) | update)
+    except ValidationError as error:
+        raise InvalidRequestError(f"a header is not valid: {describe(error)}", param=first_field(error)) from error
+    return wish.model_copy(update={"toolorchestra": extension})
 
 
 def _hash(wish: ChatCompletionRequest) -> str:

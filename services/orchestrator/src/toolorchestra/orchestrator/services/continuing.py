@@ -13,12 +13,9 @@ from toolorchestra.core.loop.state import CallPhase, State, fold
 from toolorchestra.core.openai import ChatCompletionRequest
 from toolorchestra.core.policies.closing import closing_quote, reserve_nano_usd
 from toolorchestra.core.storable import clean_text
-from toolorchestra.ledger.database import Database
-from toolorchestra.ledger.journal import LedgerJournal
+from toolorchestra.orchestrator.services.entry import Entry
 from toolorchestra.orchestrator.services.manager import RunManager
-from toolorchestra.orchestrator.services.opening import run_context
 from toolorchestra.orchestrator.services.principal import Principal
-from toolorchestra.orchestrator.storage.revisions import RevisionStore
 from toolorchestra.orchestrator.storage.runs import RunStore
 
 _CALL_ID: Final = re.compile(r"call_(run-[0-9a-f]{20})_(\d{1,3})_(\d{1,3})")
@@ -35,15 +32,10 @@ class ContinuedRun:
 class Continuer:
     """The first continuation of the same tenant wins by compare-and-set; any other request is a new run."""
 
-    def __init__(
-        self, *, database: Database, runs: RunStore, revisions: RevisionStore, manager: RunManager, owner: str, lease_ms: int
-    ) -> None:
-        self._database = database
+    def __init__(self, runs: RunStore, entry: Entry, manager: RunManager) -> None:
         self._runs = runs
-        self._revisions = revisions
+        self._entry = entry
         self._manager = manager
-        self._owner = owner
-        self._lease_ms = lease_ms
 
     async def continue_run(self, caller: Principal, wish: ChatCompletionRequest, *, retry: bool) -> ContinuedRun | None:
         """Go on with the run that the newest tool messages answer; None if there is none that waits for them.
@@ -58,6 +50,8 @@ class Continuer:
             log = await self._runs.log(caller.tenant, run_id)
         except NotFoundError:
             return None
+        if not log:  # what was said in it is deleted
+            return None
         state = fold(run_id, log)
         if state.run.key != caller.key:
             return None
@@ -67,8 +61,7 @@ class Continuer:
 
     async def _continue(self, state: State, turn: int, results: dict[int, str]) -> ContinuedRun | None:
         run = state.run
-        revision = await self._revisions.load(run.tenant, run.revision)
-        context = run_context(state.run_id, run, revision, owner=self._owner, lease_ms=self._lease_ms)
+        context, revision = await self._entry.resume(state.run_id, run)
         quote = closing_quote(revision.closing, run)
         reserve = run.reserve.model_copy(
             update={"hold": f"final-{turn}", "nano_usd": reserve_nano_usd(quote), "max_tokens": quote.max_output_tokens}
@@ -76,9 +69,7 @@ class Continuer:
         take = Take(f"{state.run_id}/{reserve.hold}", reserve.nano_usd, run.limits.timeout_ms + HOLD_GRACE_MS, sent=False)
         fact = Continued(turn=turn, results=results, reserve=reserve)
         try:
-            stamped = await LedgerJournal(self._database, context).commit(
-                Transition(state.run_id, state.seq, (fact,), takes=(take,))
-            )
+            stamped = await self._entry.journal(context).commit(Transition(state.run_id, state.seq, (fact,), takes=(take,)))
         except FencedError:
             return None
         log = [*(await self._runs.log(run.tenant, state.run_id))]
@@ -112,7 +103,7 @@ def _answers(wish: ChatCompletionRequest) -> tuple[str, int, dict[int, str]] | N
         if match is None:
             return None
         place = found.setdefault((match[1], int(match[2])), {})
-        place[int(match[3])] = content_text(message.get("content"))
+        place.setdefault(int(match[3]), content_text(message.get("content")))  # the newest comes first
     if len(found) != 1:
         return None
     (run_id, turn), results = next(iter(found.items()))

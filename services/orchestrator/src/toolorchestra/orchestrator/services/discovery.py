@@ -9,7 +9,7 @@ import structlog
 from toolorchestra.core.errors import ToolOrchestraError
 from toolorchestra.core.registry import Catalog, Key, Observation
 from toolorchestra.core.resources import BudgetPolicySpec
-from toolorchestra.executors.probe import ObservationKey, Prober
+from toolorchestra.executors.probe import ObservationKey
 from toolorchestra.orchestrator.storage.accounts import AccountStore
 
 logger = structlog.get_logger(__name__)
@@ -25,6 +25,14 @@ class ObservedRegistry(Protocol):
     def observe(self, kind: str, namespace: str, name: str, observation: Observation) -> None: ...
 
     async def changed(self, since: int) -> Catalog: ...
+
+
+class Prober(Protocol):
+    """Looks at every Tool and ExpertModel."""
+
+    async def probe_all(
+        self, catalog: Catalog, *, known: Mapping[ObservationKey, Mapping[str, str]] | None = None
+    ) -> dict[ObservationKey, Observation]: ...
 
 
 class Discovery:
@@ -48,6 +56,7 @@ class Discovery:
         self._reload_secrets = reload_secrets
         self._enforced: dict[Key, BudgetPolicySpec] = {}
         self._probing = asyncio.Lock()
+        self._begun = 0
 
     async def enforce(self) -> None:
         """Write new and changed policies to the ledger; a deleted one gives way to the default."""
@@ -61,8 +70,12 @@ class Discovery:
             del self._enforced[key]
 
     async def probe(self) -> None:
-        """Probe everything now and keep what was seen."""
+        """Probe everything now and keep what was seen. Who asks while others wait for the next probe shares that one."""
+        begun = self._begun
         async with self._probing:
+            if self._begun > begun:
+                return
+            self._begun += 1
             catalog = self._registry.catalog()
             for key, seen in (await self._prober.probe_all(catalog, known=_first_hashes(catalog))).items():
                 self._registry.observe(*key, seen)

@@ -1,7 +1,7 @@
 """Who follows a run: an in-process channel per run that this process drives, fed with stored facts and passing text."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -56,18 +56,20 @@ class Channel:
         for queue in self._queues:
             queue.put_nowait(None)
 
-    async def follow(self, after: int = 0) -> AsyncIterator[Item]:
+    async def follow(self, after: int = 0) -> AsyncGenerator[Item, None]:
         """Facts after ``after``, then everything as it happens, until the run rests or the process lets go of it."""
         queue: asyncio.Queue[Item | None] = asyncio.Queue()
         self._queues.add(queue)
         try:
-            for stored in [s for s in self.facts if s.seq > after]:
-                yield stored
-            if self._closed or (self.facts and rests(self.facts[-1])):
-                return
-            while (item := await queue.get()) is not None:
+            stored = [s for s in self.facts if s.seq > after]
+            resting = self._closed or (bool(self.facts) and rests(self.facts[-1]))
+            for item in stored:
                 yield item
-                if rests(item):
+            if resting:
+                return
+            while (new := await queue.get()) is not None:
+                yield new
+                if rests(new):
                     return
         finally:
             self._queues.discard(queue)

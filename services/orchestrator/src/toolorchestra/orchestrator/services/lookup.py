@@ -1,20 +1,24 @@
 """Looking at runs and acting on them, for their tenant only."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from toolorchestra.core.errors import ConflictError, InvalidRequestError
+from toolorchestra.core.errors import ConflictError, InvalidRequestError, ToolOrchestraError
 from toolorchestra.core.loop.facts import dump
 from toolorchestra.core.loop.journal import Stamped
 from toolorchestra.core.money import format_usd
+from toolorchestra.core.openai import error_body
 from toolorchestra.core.resources.manifest import describe, first_field
 from toolorchestra.ledger.runs import Feedback, RunRecord, RunState
 from toolorchestra.orchestrator.services.explain import STATUS_WAITING, explain
+from toolorchestra.orchestrator.services.hub import Item
 from toolorchestra.orchestrator.services.manager import RunManager
 from toolorchestra.orchestrator.services.principal import Principal
+from toolorchestra.orchestrator.services.responding import KEEP_ALIVE, with_keep_alive
 from toolorchestra.orchestrator.services.waiting import Waiting
 from toolorchestra.orchestrator.storage.runs import RunStore
 
@@ -38,7 +42,8 @@ class FeedbackWish(BaseModel):
 class RunService:
     """One per process."""
 
-    def __init__(self, runs: RunStore, manager: RunManager, waiting: Waiting) -> None:
+    def __init__(self, runs: RunStore, manager: RunManager, waiting: Waiting, keep_alive_s: float) -> None:
+        self._keep_alive_s = keep_alive_s
         self._runs = runs
         self._manager = manager
         self._waiting = waiting
@@ -61,15 +66,15 @@ class RunService:
         """Raises NotFoundError unless the run is the caller's tenant's."""
         await self._runs.get(caller.tenant, run_id)
 
-    async def events(self, caller: Principal, run_id: str, *, after: int) -> AsyncIterator[str]:
-        """Facts as server-sent events, numbered; passing text has no number."""
-        async for item in self._manager.follow(caller.tenant, run_id, after=after):
-            if isinstance(item, Stamped):
-                body = {"seq": item.seq, "at": item.at.isoformat(), **dump(item.fact)}
-                yield f"id: {item.seq}\nevent: {item.fact.type}\ndata: {json.dumps(body, ensure_ascii=False)}\n\n"
-            else:
-                body = {"kind": item.kind, "text": item.text}
-                yield f"event: delta\ndata: {json.dumps(body, ensure_ascii=False)}\n\n"
+    async def events(self, caller: Principal, run_id: str, *, after: int) -> AsyncGenerator[str, None]:
+        """Facts as server-sent events, numbered; passing text has no number. After an error the client comes back by number."""
+        try:
+            items = self._manager.follow(caller.tenant, run_id, after=after)
+            async with aclosing(with_keep_alive(items, self._keep_alive_s)) as kept_alive:
+                async for item in kept_alive:
+                    yield KEEP_ALIVE if item is None else _event(item)
+        except ToolOrchestraError as error:
+            yield f"event: error\ndata: {json.dumps(error_body(error), ensure_ascii=False)}\n\n"
 
     async def cancel(self, caller: Principal, run_id: str) -> dict[str, Any]:
         """End the run at its next transition; a run that waits for its client ends at once."""
@@ -97,6 +102,13 @@ class RunService:
             raise ConflictError(f"run {run_id} has not ended", hint="cancel it first")
         await self._runs.delete_content(caller.tenant, run_id)
         return {"id": run_id, "object": "toolorchestra.run", "deleted": True}
+
+
+def _event(item: Item) -> str:
+    if isinstance(item, Stamped):
+        body = {"seq": item.seq, "at": item.at.isoformat(), **dump(item.fact)}
+        return f"id: {item.seq}\nevent: {item.fact.type}\ndata: {json.dumps(body, ensure_ascii=False)}\n\n"
+    return f"event: delta\ndata: {json.dumps({'kind': item.kind, 'text': item.text}, ensure_ascii=False)}\n\n"
 
 
 def _summary(record: RunRecord) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Final, Literal
 
 import structlog
@@ -42,6 +43,7 @@ logger = structlog.get_logger(__name__)
 PASSED_ON: Final = "passthrough:"
 RETURN_GRACE_S: Final = 5.0  # a client that lost its connection may come back: the official SDK retries within this time
 REMOTE_POLL_MS: Final = 1_000
+LISTENING: Final = b'{"listening": true}'
 
 
 @dataclass(slots=True)
@@ -51,7 +53,7 @@ class _Driven:
     task: asyncio.Task[None]
     cancellation: Cancellation
     listeners: int = 0
-    leaving: asyncio.TimerHandle | None = field(default=None)
+    leaving: asyncio.Task[None] | None = field(default=None)
 
 
 class RunManager:
@@ -109,14 +111,13 @@ class RunManager:
                 driven.leaving = None
 
     def let_go(self, run_id: str, on_disconnect: Literal["cancel", "continue"]) -> None:
-        """A client no longer follows the run. The last one to leave an unfinished run cancels it, unless it comes back."""
+        """A client no longer follows the run. The last one to leave an unfinished run cancels it, unless one comes back."""
         driven = self._driven.get(run_id)
         if driven is None:
             return
         driven.listeners -= 1
-        if driven.listeners <= 0 and on_disconnect == "cancel":
-            loop = asyncio.get_running_loop()
-            driven.leaving = loop.call_later(RETURN_GRACE_S, driven.cancellation.request, "the client, who went away")
+        if driven.listeners <= 0 and on_disconnect == "cancel" and driven.leaving is None:
+            driven.leaving = asyncio.create_task(self._leave(run_id, driven.cancellation))
 
     async def cancel(self, tenant: str, run_id: str, by: str) -> None:
         """Wish the end of a run, wherever it is driven."""
@@ -132,31 +133,36 @@ class RunManager:
         if driven is not None:
             driven.cancellation.request(by)
 
-    async def follow(self, tenant: str, run_id: str, *, after: int) -> AsyncIterator[Item]:
-        """Facts after ``after`` and passing text until the run rests, whichever process drives it."""
+    async def follow(self, tenant: str, run_id: str, *, after: int, listening: bool = False) -> AsyncGenerator[Item, None]:
+        """Facts after ``after`` and passing text until the run rests, whichever process drives it.
+
+        ``listening``: somebody waits for the answer, so the run is not to be cancelled for want of listeners.
+        """
         channel = self._hub.get(run_id)
         newest: Stamped | None = None
         if channel is not None:
-            async for item in channel.follow(after):
-                newest = item if isinstance(item, Stamped) else newest
-                yield item
+            async with aclosing(channel.follow(after)) as items:
+                async for item in items:
+                    newest = item if isinstance(item, Stamped) else newest
+                    yield item
         if newest is not None:
             if rests(newest):
                 return
             after = newest.seq
-        async for item in self._follow_remote(tenant, run_id, after):
-            yield item
+        async with aclosing(self._follow_remote(tenant, run_id, after, listening=listening)) as items:
+            async for item in items:
+                yield item
 
-    async def drain(self, seconds: float) -> None:
-        """Let runs come to a rest for a while, then hand the others over."""
+    async def drain(self, seconds: float, *, keep: Collection[str] = ()) -> None:
+        """Let runs come to a rest for a while, then hand the others over. ``keep``: runs that others here still drive."""
+        if self._driven:
+            await asyncio.wait([driven.task for driven in self._driven.values()], timeout=seconds)
         tasks = [driven.task for driven in self._driven.values()]
-        if tasks:
-            await asyncio.wait(tasks, timeout=seconds)
-        for driven in list(self._driven.values()):
-            driven.task.cancel()
+        for task in tasks:
+            task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        with suppress(ToolOrchestraError):
-            await self._runs.give_back()
+        with suppress(ToolOrchestraError):  # the leases run out by themselves
+            await self._runs.give_back(keep)
 
     async def _drive(self, run: RunContext, revision: Revision, facts: Sequence[Stamped], cancellation: Cancellation) -> None:
         state = fold(run.run_id, list(facts))
@@ -166,8 +172,8 @@ class RunManager:
                 finish_run_span(span, end)
         except FencedError:
             logger.warning("run_lost", run=run.run_id)
-        except ToolOrchestraError as error:  # its lease runs out, and it is taken over
-            logger.exception("run_interrupted", run=run.run_id, code=error.code)
+        except Exception as error:  # whatever it was, its lease runs out, and it is taken over
+            logger.exception("run_interrupted", run=run.run_id, code=getattr(error, "code", None))
         finally:
             self._forget(run.run_id)
 
@@ -205,9 +211,23 @@ class RunManager:
             return DirectPolicy()
         return policy_for(revision, self.models)
 
-    async def _follow_remote(self, tenant: str, run_id: str, after: int) -> AsyncIterator[Item]:
+    async def _leave(self, run_id: str, cancellation: Cancellation) -> None:
+        """Cancel the run if nobody comes back in time, here or at another replica, whose followers say that they listen."""
+        async with self._signals.subscribe(run_channel(run_id)) as signals:
+            until = monotonic() + RETURN_GRACE_S
+            while (left_s := until - monotonic()) > 0:
+                signal = await signals.next(max(1, int(left_s * 1_000)))
+                if signal is not None and signal.payload == LISTENING:
+                    until = monotonic() + RETURN_GRACE_S
+        cancellation.request("the client, who went away")
+
+    async def _follow_remote(self, tenant: str, run_id: str, after: int, *, listening: bool) -> AsyncGenerator[Item, None]:
+        said = 0.0
         async with self._signals.subscribe(run_channel(run_id)) as signals:
             while True:
+                if listening and monotonic() - said >= REMOTE_POLL_MS / 1_000:
+                    said = monotonic()
+                    self._outbox.post(run_channel(run_id), LISTENING.decode())
                 state = (await self._runs.get(tenant, run_id)).state  # read first: of a run that rests the log then is whole
                 facts = await self._runs.log(tenant, run_id, after=after)
                 for stamped in facts:
@@ -216,9 +236,9 @@ class RunManager:
                 if rests(facts[-1]) if facts else state is not RunState.RUNNING:
                     return
                 signal = await signals.next(REMOTE_POLL_MS)
-                delta = _delta(signal.payload) if signal else None
-                if delta is not None:
-                    yield delta
+                while signal is not None and (delta := _delta(signal.payload)) is not None:
+                    yield delta  # text alone is no reason to look into the database
+                    signal = await signals.next(REMOTE_POLL_MS)
 
 
 def _delta(payload: bytes) -> Delta | None:

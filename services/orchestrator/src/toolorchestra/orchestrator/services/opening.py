@@ -1,15 +1,11 @@
 """Opening a run: what it pins, what it may spend and how long, and its first transition."""
 
-from dataclasses import dataclass
 from random import Random
 from secrets import token_hex
 
 from toolorchestra.core.durations import parse_duration_ms
-from toolorchestra.core.functions import ExpertTarget
 from toolorchestra.core.loop.calls import usable
-from toolorchestra.core.loop.context import HOLD_GRACE_MS
 from toolorchestra.core.loop.facts import Limits, Opened, Reserve
-from toolorchestra.core.loop.journal import Stamped, Take, Transition
 from toolorchestra.core.money import NanoUsd
 from toolorchestra.core.openai import ChatCompletionRequest
 from toolorchestra.core.policies.closing import closing_quote, reserve_nano_usd
@@ -20,37 +16,21 @@ from toolorchestra.core.resources.meta import nano_usd
 from toolorchestra.core.resources.orchestrator import OrchestratorSpec, PreferenceSpec
 from toolorchestra.core.revision import Revision, find_orchestrator, pin, require_inside
 from toolorchestra.kit.telemetry import inject
-from toolorchestra.ledger.database import Database
-from toolorchestra.ledger.journal import Existing, open_run
-from toolorchestra.ledger.transitions import NewRun, RunContext
+from toolorchestra.ledger.journal import Existing
 from toolorchestra.orchestrator.services.budget import Budgets
+from toolorchestra.orchestrator.services.entry import Entry, OpenedRun
 from toolorchestra.orchestrator.services.principal import Principal
-from toolorchestra.orchestrator.storage.revisions import RevisionStore
 
 SEED_BITS = 31
-
-
-@dataclass(frozen=True, slots=True)
-class OpenedRun:
-    """A run that was stored just now, with its first facts."""
-
-    context: RunContext
-    revision: Revision
-    facts: tuple[Stamped, ...]
 
 
 class Opener:
     """Opens runs of Orchestrators."""
 
-    def __init__(
-        self, *, registry: Registry, budgets: Budgets, database: Database, revisions: RevisionStore, owner: str, lease_ms: int
-    ) -> None:
+    def __init__(self, registry: Registry, budgets: Budgets, entry: Entry) -> None:
         self._registry = registry
         self._budgets = budgets
-        self._database = database
-        self._revisions = revisions
-        self._owner = owner
-        self._lease_ms = lease_ms
+        self._entry = entry
         self._pinned: dict[tuple[int, str, str, tuple[str, ...], bool], Revision] = {}
 
     def pinned(self, caller: Principal, model: str, *, canary: bool = False) -> Revision:
@@ -97,23 +77,8 @@ class Opener:
         """Store the run, or find the one that has the idempotency key. Raises DeniedError when there is no money."""
         share = self._canary_share(caller.tenant, wish.model)
         revision = self.pinned(caller, wish.model, canary=_draw(body_hash) < share)
-        await self._revisions.save(revision)
         opened = self.opening(caller, wish, revision)
-        context = run_context(f"run-{token_hex(10)}", opened, revision, owner=self._owner, lease_ms=self._lease_ms)
-        new = NewRun(
-            context=context,
-            model=wish.model,
-            revision=revision.id,
-            cap_nano_usd=opened.limits.max_cost_nano_usd,
-            idempotency_key=idempotency_key,
-            body_hash=body_hash,
-            traceparent=opened.traceparent,
-            metadata=opened.metadata,
-        )
-        reserve, ttl_ms = opened.reserve, opened.limits.timeout_ms + HOLD_GRACE_MS
-        take = Take(f"{context.run_id}/{reserve.hold}", reserve.nano_usd, ttl_ms, sent=False)
-        found = await open_run(self._database, new, Transition(context.run_id, 0, (opened,), takes=(take,)))
-        return found if isinstance(found, Existing) else OpenedRun(context, revision, found)
+        return await self._entry.open_once(revision, opened, idempotency_key=idempotency_key, body_hash=body_hash)
 
     def _canary_share(self, tenant: str, model: str) -> int:
         canary = find_orchestrator(self._registry.catalog(), tenant, model).spec.canary
@@ -138,21 +103,6 @@ class Opener:
 
     def _cap(self, caller: Principal, preference: PreferenceSpec, *caps: NanoUsd | None) -> NanoUsd | None:
         return cost_cap(preference, nano_usd(self._budgets.spec(caller.tenant).per_run), *caps)
-
-
-def run_context(run_id: str, opened: Opened, revision: Revision, *, owner: str, lease_ms: int) -> RunContext:
-    """What the run's transactions share, also after a take-over."""
-    models = {f.name: f.target.spec.model for f in revision.functions if isinstance(f.target, ExpertTarget)}
-    return RunContext(
-        run_id=run_id,
-        tenant=opened.tenant,
-        key=opened.key,
-        owner=owner,
-        policy=opened.policy,
-        models=models,
-        timeout_ms=opened.limits.timeout_ms,
-        lease_ms=lease_ms,
-    )
 
 
 def _explored(spec: OrchestratorSpec, revision: Revision, preference: PreferenceSpec, seed: int) -> str | None:

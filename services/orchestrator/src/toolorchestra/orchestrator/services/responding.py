@@ -2,15 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any, Final
 
 from toolorchestra.core.chat import DeltaKind
 from toolorchestra.core.errors import ToolOrchestraError, UnavailableError
-from toolorchestra.core.loop.facts import Ended, Parked
-from toolorchestra.core.loop.journal import Stamped
+from toolorchestra.core.loop.facts import Asked
 from toolorchestra.core.loop.state import CallPhase, State, apply
 from toolorchestra.core.openai import ChatCompletionRequest, Completion, error_body
+from toolorchestra.core.storable import clean_text
 from toolorchestra.orchestrator.services import explain, progress
 from toolorchestra.orchestrator.services.hub import Delta, Item
 
@@ -44,8 +45,7 @@ def finish_reason(state: State) -> str:
 
 def whole(run_id: str, state: State) -> dict[str, Any]:
     """The body of a response that is not streamed. Raises UnavailableError when this process lost the run."""
-    if state.ended is None and state.parked_at is None:
-        raise UnavailableError("the run goes on in another process", hint="send the request again: it attaches to the run")
+    _require_rest(state)
     calls = client_calls(run_id, state)
     return _completion(run_id, state).whole(
         content=None if calls else state.ended.answer if state.ended else "",
@@ -64,31 +64,42 @@ class ChunkStream:
         self._request = request
         self._state = state
         self._keep_alive_s = keep_alive_s
-        self._sent_content = False
+        self._sent = ""  # of the answer
+        self._answering = False  # text that comes now is the answer's
 
-    async def events(self, items: AsyncIterator[Item]) -> AsyncIterator[str]:
-        """All events to the end of the response."""
+    async def events(self, items: AsyncGenerator[Item, None]) -> AsyncGenerator[str, None]:
+        """All events to the end of the response. A run that rests already is answered from what is stored."""
         completion = _completion(self._run_id, self._state)
         yield _data(completion.first())
         try:
-            async for item in _with_keep_alive(items, self._keep_alive_s):
-                if item is None:
-                    yield KEEP_ALIVE
-                else:
-                    for chunk in self._chunks(completion, item):
-                        yield chunk
+            if self._rests:
+                for chunk in self._last(completion):
+                    yield chunk
+            async with aclosing(with_keep_alive(items, self._keep_alive_s)) as kept_alive:
+                async for item in kept_alive:
+                    for event in [KEEP_ALIVE] if item is None else self._chunks(completion, item):
+                        yield event
+            _require_rest(self._state)
         except ToolOrchestraError as error:
             yield _data(error_body(error))
         if self._request.stream_options is not None and self._request.stream_options.include_usage:
             yield _data(completion.usage(self._state.usage, explain.summary(self._state)))
         yield DONE
 
+    @property
+    def _rests(self) -> bool:
+        return self._state.ended is not None or self._state.parked_at is not None
+
     def _chunks(self, completion: Completion, item: Item) -> list[str]:
         if isinstance(item, Delta):
             return self._delta(completion, item)
-        self._state = apply(self._state, item) if item.seq > self._state.seq else self._state
-        if isinstance(item.fact, Ended | Parked):
-            return [_data(chunk, item.seq) for chunk in self._last(completion, item)]
+        if item.seq <= self._state.seq:
+            return []
+        self._state = apply(self._state, item)
+        if self._rests:
+            return self._last(completion)
+        if isinstance(item.fact, Asked):  # a second try of the answer may say something else: it is sent when it is whole
+            self._answering = item.fact.forced is not None and not self._sent
         line = progress.line(item.fact)
         if line is None or not self._request.toolorchestra.progress:
             return []
@@ -96,21 +107,30 @@ class ChunkStream:
 
     def _delta(self, completion: Completion, item: Delta) -> list[str]:
         """Text of the closing answer is the answer; other text is the manager thinking aloud."""
-        turn = self._state.turn
-        closing = turn is not None and turn.asked is not None and turn.asked.forced is not None
-        if closing and item.kind is DeltaKind.CONTENT:
-            self._sent_content = True
+        if self._answering and item.kind is DeltaKind.CONTENT:
+            self._sent += item.text
             return [_data(completion.content(item.text))]
         return [_data(completion.reasoning(item.text))] if self._request.toolorchestra.progress else []
 
-    def _last(self, completion: Completion, item: Stamped) -> list[dict[str, Any]]:
+    def _last(self, completion: Completion) -> list[str]:
         calls = client_calls(self._run_id, self._state)
         chunks = [completion.tool_calls(calls)] if calls else []
-        answer = item.fact.answer if isinstance(item.fact, Ended) else ""
-        if answer and not self._sent_content:
-            pieces = [answer[i : i + ANSWER_PIECE] for i in range(0, len(answer), ANSWER_PIECE)]
-            chunks += [completion.content(piece) for piece in pieces]
-        return [*chunks, completion.finish(finish_reason(self._state), explain.summary(self._state))]
+        unsent = self._unsent()
+        chunks += [completion.content(unsent[i : i + ANSWER_PIECE]) for i in range(0, len(unsent), ANSWER_PIECE)]
+        last = completion.finish(finish_reason(self._state), explain.summary(self._state))
+        return [*(_data(chunk) for chunk in chunks), _data(last, self._state.seq)]  # who has the number has all of it
+
+    def _unsent(self) -> str:
+        """What is missing of the answer. Passing text may be lost on its way: then the answer follows as a whole."""
+        answer, sent = self._state.ended.answer if self._state.ended else "", clean_text(self._sent)
+        if answer.startswith(sent):
+            return answer[len(sent) :]
+        return f"\n\n{answer}" if answer else ""
+
+
+def _require_rest(state: State) -> None:
+    if state.ended is None and state.parked_at is None:
+        raise UnavailableError("the run goes on in another process", hint="send the request again: it attaches to the run")
 
 
 def _completion(run_id: str, state: State) -> Completion:
@@ -122,8 +142,8 @@ def _data(body: dict[str, Any], number: int | None = None) -> str:
     return f"{prefix}data: {json.dumps(body, ensure_ascii=False)}\n\n"
 
 
-async def _with_keep_alive(items: AsyncIterator[Item], pause_s: float) -> AsyncIterator[Item | None]:
-    """The items, and None whenever nothing came for a while."""
+async def with_keep_alive(items: AsyncGenerator[Item, None], pause_s: float) -> AsyncGenerator[Item | None, None]:
+    """The items, and None whenever nothing came for a while. Closes ``items`` at the end."""
     waiting = asyncio.ensure_future(anext(items, None))
     try:
         while True:
@@ -138,3 +158,5 @@ async def _with_keep_alive(items: AsyncIterator[Item], pause_s: float) -> AsyncI
             waiting = asyncio.ensure_future(anext(items, None))
     finally:
         waiting.cancel()
+        await asyncio.wait({waiting})  # a generator that still runs cannot be closed
+        await items.aclose()

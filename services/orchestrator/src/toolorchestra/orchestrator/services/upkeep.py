@@ -9,11 +9,10 @@ from toolorchestra.core.errors import ToolOrchestraError
 from toolorchestra.core.loop.machine import MAX_IDLE_RESUMES
 from toolorchestra.core.loop.state import fold
 from toolorchestra.ledger.runs import RunRecord
+from toolorchestra.orchestrator.services.entry import Entry
 from toolorchestra.orchestrator.services.manager import PASSED_ON, RunManager
-from toolorchestra.orchestrator.services.opening import run_context
 from toolorchestra.orchestrator.services.waiting import Waiting
 from toolorchestra.orchestrator.storage.accounts import AccountStore
-from toolorchestra.orchestrator.storage.revisions import RevisionStore
 from toolorchestra.orchestrator.storage.runs import RunStore
 
 logger = structlog.get_logger(__name__)
@@ -32,20 +31,18 @@ class Upkeep:
         *,
         runs: RunStore,
         accounts: AccountStore,
-        revisions: RevisionStore,
+        entry: Entry,
         manager: RunManager,
         waiting: Waiting,
         driven: Callable[[], set[str]],
-        owner: str,
         lease_ms: int,
     ) -> None:
         self._runs = runs
         self._accounts = accounts
-        self._revisions = revisions
+        self._entry = entry
         self._manager = manager
         self._waiting = waiting
         self._driven = driven
-        self._owner = owner
         self._lease_ms = lease_ms
 
     async def run_forever(self) -> None:
@@ -88,7 +85,10 @@ class Upkeep:
     async def tidy(self) -> None:
         """End runs whose client never came back; remove contents past their time."""
         for record in await self._runs.waiting_too_long():
-            await self._waiting.end(record, by="the time limit for waiting")
+            try:
+                await self._waiting.end(record, by="the time limit for waiting")
+            except (ToolOrchestraError, ValueError) as error:  # it holds up neither the others nor what follows
+                logger.warning("waiting_run_not_ended", run=record.id, error=str(error))
         await self._runs.expire_content()
 
     async def _go_on(self, record: RunRecord) -> None:
@@ -97,15 +97,14 @@ class Upkeep:
         opened = state.run
         if state.idle_resumes > MAX_IDLE_RESUMES + 1:
             raise ValueError("whoever drove it failed before it could end")
-        revision = await self._revisions.load(record.tenant, opened.revision)
-        context = run_context(record.id, opened, revision, owner=self._owner, lease_ms=self._lease_ms)
+        context, revision = await self._entry.resume(record.id, opened)
         self._manager.launch(context, revision, log)
         if opened.policy.startswith(PASSED_ON):  # its client's connection is gone with the process
             self._manager.heard_cancel(record.id, "the loss of the connection")
 
 
 async def _every(seconds: float, chore: Callable[[], Awaitable[None]]) -> None:
-    """Repeat a chore. An error of ours is logged and the chore tried again; anything else ends the process."""
+    """Repeat a chore. An error of ours is logged and the chore tried again; after anything else all chores begin anew."""
     while True:
         try:
             await chore()

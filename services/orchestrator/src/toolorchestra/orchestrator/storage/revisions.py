@@ -1,8 +1,12 @@
 """Pinned revisions: stored once per hash, read by take-overs."""
 
+from typing import Final
+
 from toolorchestra.core.revision import Revision
 from toolorchestra.ledger import runs
 from toolorchestra.ledger.database import Database
+
+MOST_KNOWN: Final = 1_024
 
 
 class RevisionStore:
@@ -19,7 +23,7 @@ class RevisionStore:
         async with self._database.tenant(revision.tenant) as connection:
             body = revision.model_dump(mode="json")
             await runs.put_revision(connection, revision.tenant, revision=revision.id, body=body)
-        self._known[revision.id] = revision
+        self._remember(revision)
 
     async def load(self, tenant: str, revision_id: str) -> Revision:
         """Raises NotFoundError for an unknown one."""
@@ -28,5 +32,11 @@ class RevisionStore:
             return known
         async with self._database.tenant(tenant) as connection:
             body = await runs.get_revision(connection, tenant, revision=revision_id)
-        self._known[revision_id] = Revision.model_validate(body)
-        return self._known[revision_id]
+        revision = Revision.model_validate(body)
+        self._remember(revision)
+        return revision
+
+    def _remember(self, revision: Revision) -> None:
+        if len(self._known) >= MOST_KNOWN:
+            self._known.clear()
+        self._known[revision.id] = revision

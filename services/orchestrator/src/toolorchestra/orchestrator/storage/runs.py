@@ -65,9 +65,10 @@ class RunStore:
         async with self._database.system() as connection:
             return await runs.renew_leases(connection, owner=self._owner, runs=driven, lease_ms=self._lease_ms)
 
-    async def give_back(self) -> Sequence[str]:
+    async def give_back(self, keep: Collection[str] = ()) -> Sequence[str]:
+        """Let others take our runs over at once, but for those to ``keep``."""
         async with self._database.system() as connection:
-            return await runs.give_back(connection, owner=self._owner)
+            return await runs.give_back(connection, owner=self._owner, keep=keep)
 
     async def expire_content(self) -> Sequence[str]:
         async with self._database.system() as connection:

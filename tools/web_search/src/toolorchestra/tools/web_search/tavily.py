@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import httpx
 
@@ -25,8 +25,8 @@ _PLAN_LIMIT, _PAY_LIMIT, _SERVER_ERROR, _REDIRECT = 432, 433, 500, 300
 class RefusedError(UpstreamError):
     """The service refuses the key or the account; asking again changes nothing."""
 
-    code: ClassVar[str] = "upstream_refused"
-    retryable: ClassVar[bool] = False
+    code = "upstream_refused"
+    retryable = False
 
 
 @dataclass(frozen=True, slots=True)

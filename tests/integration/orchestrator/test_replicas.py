@@ -1,0 +1,301 @@
+"""Two replicas at once: one is frozen, told to stop, loses its database or meets a run that it cannot read; the other goes on."""
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.integration.orchestrator.gates import Gates
+from tests.integration.orchestrator.peers import ToolPeer
+from tests.support.platform import Platform, PlatformFactory, Replica, expert, manifest, wait_until
+from toolorchestra.executors.testing import Behaviour, CountingProvider
+from toolorchestra.orchestrator.settings import OrchestratorSettings
+
+pytestmark = pytest.mark.timeout(180)
+
+DRAIN_S = 2.0
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[CountingProvider]:
+    with CountingProvider() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def tools() -> Iterator[ToolPeer]:
+    with ToolPeer() as peer:
+        yield peer
+
+
+@pytest.fixture(scope="module")
+def deaf() -> Iterator[ToolPeer]:
+    with ToolPeer(deaf=True) as peer:
+        yield peer
+
+
+def paying(name: str, url: str) -> dict[str, object]:
+    schema = {"type": "object", "properties": {"n": {"type": "string"}}, "required": ["n"]}
+    http = {"method": "POST", "url": url, "query": {"n": "{n}"}}
+    spec = {"description": "Pays.", "parameters": schema, "http": http, "pricing": {"perCall": "0.001"}}
+    return manifest("Tool", name, {**spec, "sideEffects": "destructive"})
+
+
+@pytest.fixture(scope="module")
+def platform(new_platform: PlatformFactory, provider: CountingProvider, tools: ToolPeer, deaf: ToolPeer) -> Iterator[Platform]:
+    with new_platform(provider, tools, deaf, TOOLORCHESTRA_DRAIN_S=str(DRAIN_S)) as made:
+        made.apply(
+            expert("small", provider),
+            manifest("Orchestrator", "manager", {"policy": {"expertModelRef": {"name": "small"}}}),
+            paying("pay", f"{deaf.url}/pay"),
+            paying("pay-slowly", f"{tools.url}/hang-pay"),
+        )
+        starting = [made.launch(), made.launch()]
+        for replica in starting:
+            made.wait_for(replica)
+        assert made.key, "one key for all threads"
+        yield made
+
+
+@pytest.fixture
+def replicas(platform: Platform) -> tuple[Replica, Replica]:
+    """Two living replicas; dead ones are replaced."""
+    while len(alive := [r for r in platform.replicas if r.process.poll() is None]) < 2:
+        platform.start()
+    return alive[-2], alive[-1]
+
+
+@pytest.fixture
+def background() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(8) as threads:
+        yield threads
+
+
+def ask(platform: Platform, replica: Replica, content: str, **fields: Any) -> httpx.Response:
+    body = {"model": "manager", "messages": [{"role": "user", "content": content}], **fields}
+    return platform.http(url=replica.url).post("/v1/chat/completions", json=body)
+
+
+def run_of(platform: Platform, name: str) -> str:
+    """The run with this metadata, as soon as it is there."""
+    wait_until(lambda: bool(_runs(platform, name)))
+    return _runs(platform, name)[0]
+
+
+def _runs(platform: Platform, name: str) -> list[str]:
+    return [row[0] for row in platform.sql("SELECT id FROM runs WHERE metadata->>'name' = %s", name)]
+
+
+def ended(platform: Platform, run_id: str) -> bool:
+    return platform.sql("SELECT state FROM runs WHERE id = %s", run_id) == [("ended",)]
+
+
+def money(platform: Platform) -> list[tuple[Any, ...]]:
+    """All that a stale process could still change."""
+    entries = platform.sql("SELECT id, hold, amount, kind FROM entries ORDER BY id")
+    return [*entries, *platform.sql("SELECT account, unit, kind, spent, held FROM windows ORDER BY 1, 2, 3")]
+
+
+def test_a_frozen_replica_that_wakes_up_touches_nothing(
+    platform: Platform, replicas: tuple[Replica, Replica], provider: CountingProvider, background: ThreadPoolExecutor
+) -> None:
+    first, _ = replicas
+    asked = len(provider.bill.entries)
+    provider.once(Behaviour(first_delay_ms=700, text="The frozen one's answer."))
+    provider.behave(Behaviour(text="The other one's answer."))
+    answer = background.submit(ask, platform, first, "Question", metadata={"name": "frozen"})
+    run_id = run_of(platform, "frozen")
+    wait_until(lambda: len(provider.bill.entries) == asked + 1)
+    first.freeze()
+    try:
+        wait_until(lambda: ended(platform, run_id))
+        facts, before = platform.facts(run_id), money(platform)
+    finally:
+        first.thaw()
+    assert answer.result().json()["choices"][0]["message"]["content"] == "The other one's answer."
+    wait_until(lambda: "run_lost" in first.log.read_text())
+    assert platform.facts(run_id) == facts
+    assert money(platform) == before
+    assert [f["type"] for f in facts] == ["opened", "asked", "resumed", "ask_failed", "asked", "decided", "ended"]
+    assert platform.held_nano_usd() == 0
+    assert platform.violations() == []
+    assert ask(platform, first, "Still there?").status_code == 200, "a replica that lost a run serves on"
+
+
+def test_a_destructive_call_of_a_frozen_replica_happens_at_most_once(
+    platform: Platform,
+    replicas: tuple[Replica, Replica],
+    provider: CountingProvider,
+    deaf: ToolPeer,
+    background: ThreadPoolExecutor,
+) -> None:
+    first, _ = replicas
+    turns = [{"call": ["pay", {"n": "once"}]}, {"text": "Done."}]
+    question = f"Pay [[{json.dumps({'turns': turns})}]]"
+    answer = background.submit(ask, platform, first, question, metadata={"name": "paying"})
+    run_id = run_of(platform, "paying")
+    wait_until(lambda: "calls_started" in platform.fact_types(run_id))
+    first.freeze()
+    try:
+        wait_until(lambda: ended(platform, run_id))
+        facts, before = platform.facts(run_id), money(platform)
+        assert deaf.count("once") == 0, "nobody repeated it"
+        deaf.hear()
+    finally:
+        first.thaw()
+    assert answer.result().json()["choices"][0]["message"]["content"] == "Done."
+    wait_until(lambda: first.log.read_text().count("run_lost") >= 1)
+    wait_until(lambda: deaf.count("once") == 1, seconds=10)
+    time.sleep(0.5)  # whatever else the stale one would do
+    assert deaf.count("once") == 1
+    assert platform.facts(run_id) == facts
+    assert money(platform) == before
+    outcome = next(f["outcome"] for f in facts if f["type"] == "call_finished")
+    assert outcome["status"] == "unknown"
+
+
+def test_a_passed_stream_of_a_frozen_replica_reaches_its_client_and_is_charged_once(
+    platform: Platform, replicas: tuple[Replica, Replica], provider: CountingProvider, background: ThreadPoolExecutor
+) -> None:
+    first, _ = replicas
+    provider.once(Behaviour(text="all of it arrives", delay_ms=150))
+    body = {"model": "small", "stream": True, "metadata": {"name": "passing"}, "messages": [{"role": "user", "content": "Go"}]}
+
+    def read() -> str:
+        text = ""
+        with platform.http(url=first.url).stream("POST", "/v1/chat/completions", json=body) as response:
+            for line in response.iter_lines():
+                if line.startswith("data: {"):
+                    chunk = json.loads(line.removeprefix("data: "))
+                    text += "".join(c["delta"].get("content") or "" for c in chunk["choices"])
+                elif line == "data: [DONE]":
+                    text += "|"
+        return text
+
+    reading = background.submit(read)
+    run_id = run_of(platform, "passing")
+    wait_until(lambda: provider.bill.entries[-1].output_tokens >= 1)
+    first.freeze()
+    try:
+        wait_until(lambda: ended(platform, run_id))
+    finally:
+        first.thaw()
+    assert reading.result() == "all of it arrives|"
+    truth = provider.bill.entries[-1].cost_nano_usd
+    wait_until(lambda: _charged(platform, run_id) == truth)
+    kinds = [row[0] for row in platform.sql("SELECT kind FROM entries WHERE hold = %s ORDER BY id", f"{run_id}/1/0/1")]
+    assert kinds == ["estimate", "adjust"], "the survivor assumed the worst, the late truth corrected it"
+    assert platform.violations() == []
+
+
+def _charged(platform: Platform, run_id: str) -> int:
+    query = "SELECT coalesce(sum(e.amount), 0)::bigint FROM entries e JOIN holds h ON h.id = e.hold"
+    charged: int = platform.sql(f"{query} WHERE h.run = %s AND e.unit = 'nano_usd'", run_id)[0][0]
+    return charged
+
+
+def test_a_run_whose_database_connection_broke_goes_on(
+    platform: Platform, replicas: tuple[Replica, Replica], provider: CountingProvider, background: ThreadPoolExecutor
+) -> None:
+    first, _ = replicas
+    provider.behave(Behaviour(text="In spite of all."))
+    with Gates(platform) as gates:
+        gates.shut("broken")
+        metadata = {"name": "broken", "gate": "broken", "at": "ended"}
+        answer = background.submit(ask, platform, first, "Question", metadata=metadata)
+        wait_until(lambda: gates.waits("broken"))
+        gates.break_off("broken")
+    assert answer.result().json()["choices"][0]["message"]["content"] == "In spite of all."
+    assert ended(platform, run_of(platform, "broken"))
+    assert first.process.poll() is None
+    assert platform.held_nano_usd() == 0
+
+
+def test_a_run_that_cannot_be_read_holds_nobody_up_and_is_ended(
+    platform: Platform, replicas: tuple[Replica, Replica], provider: CountingProvider, background: ThreadPoolExecutor
+) -> None:
+    first, second = replicas
+    provider.behave(Behaviour(text="Fine."))
+    with platform.connect() as connection:
+        for name, body in (("strange", '{"type": "strange", "v": 1}'), ("lost", None)):
+            connection.execute(
+                "INSERT INTO runs (id, tenant, key, model, policy, state, owner, lease_until, seq, event_version, deadline_at)"
+                " VALUES (%s, 'default', 'k', 'manager', 'p', 'running', 'gone', now() - interval '1 day', 1, 1, now())",
+                (name,),
+            )
+            if body is not None:
+                connection.execute(
+                    "INSERT INTO events (run, seq, tenant, type, v, body, at) VALUES (%s, 1, 'default', 'strange', 1, %s, now())",
+                    (name, body),
+                )
+    asked = len(provider.bill.entries)
+    provider.once(Behaviour(hang_after=0))
+    with pytest.raises(httpx.TransportError):
+        _ask_and_kill(platform, first, provider, asked, background)
+    run_id = run_of(platform, "killed")
+    wait_until(lambda: ended(platform, run_id), seconds=15)
+    wait_until(lambda: ended(platform, "strange") and ended(platform, "lost"), seconds=40)
+    assert platform.sql("SELECT DISTINCT status FROM runs WHERE id IN ('strange', 'lost')") == [("failed",)]
+    assert ask(platform, second, "Still there?").status_code == 200
+
+
+def _ask_and_kill(
+    platform: Platform, replica: Replica, provider: CountingProvider, asked: int, background: ThreadPoolExecutor
+) -> None:
+    answer: Future[httpx.Response] = background.submit(ask, platform, replica, "Question", metadata={"name": "killed"})
+    wait_until(lambda: len(provider.bill.entries) == asked + 1)
+    replica.kill()
+    answer.result()
+
+
+def test_a_direct_call_under_way_is_not_repeated_when_its_process_is_killed(
+    platform: Platform, replicas: tuple[Replica, Replica], tools: ToolPeer, background: ThreadPoolExecutor
+) -> None:
+    first, second = replicas
+    path, body = "/v1/tools/pay-slowly/call", {"arguments": {"n": "direct"}}
+    call = background.submit(lambda: platform.http(url=first.url).post(path, json=body))
+    wait_until(lambda: tools.count("direct") == 1)
+    first.kill()
+    with pytest.raises(httpx.TransportError):
+        call.result()
+    tools.release()
+    ((run_id,),) = platform.sql("SELECT id FROM runs WHERE model = 'pay-slowly'")
+    wait_until(lambda: ended(platform, run_id))
+    run = platform.http(url=second.url).get(f"/v1/runs/{run_id}").json()
+    assert tools.count("direct") == 1
+    assert run["turns"][0]["calls"][0]["status"] == "unknown"
+    assert run["turns"][0]["calls"][0]["estimated"] is True
+    assert run["cost_nano_usd"] == 1_000_000
+    assert platform.held_nano_usd() == 0
+
+
+def test_a_replica_that_is_told_to_stop_hands_its_runs_over(
+    platform: Platform, replicas: tuple[Replica, Replica], provider: CountingProvider, background: ThreadPoolExecutor
+) -> None:
+    first, _ = replicas
+    asked = len(provider.bill.entries)
+    provider.behave(Behaviour(text="Handed over."))
+    provider.once(Behaviour(hang_after=0))
+    answer = background.submit(ask, platform, first, "Question", metadata={"name": "handed"})
+    wait_until(lambda: len(provider.bill.entries) == asked + 1)
+    run_id = run_of(platform, "handed")
+    began = time.monotonic()
+    first.stop()
+    stopped_s = time.monotonic() - began
+    wait_until(lambda: ended(platform, run_id))
+    assert first.process.returncode == -signal.SIGTERM, "it ends by the signal, after it has cleaned up"
+    assert stopped_s < 2 * DRAIN_S + 3
+    assert platform.facts(run_id)[-1]["answer"] == "Handed over."
+    assert platform.sql("SELECT count(*) FROM holds WHERE state = 'open'") == [(0,)]
+    assert answer.result().json()["choices"][0]["message"]["content"] == "Handed over.", "the old one followed the run"
+
+
+def test_no_two_processes_share_a_name() -> None:
+    """Leases are kept by name, and in a container each start has the same host and process id."""
+    owner = OrchestratorSettings.model_fields["owner"].get_default(call_default_factory=True)
+    assert owner != OrchestratorSettings.model_fields["owner"].get_default(call_default_factory=True)

@@ -1,0 +1,150 @@
+"""Keeping up with the manifests, and signals on their way out."""
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from toolorchestra.core.errors import UnavailableError
+from toolorchestra.core.registry import Catalog, DiscoveredOperation, Observation
+from toolorchestra.core.resources import BudgetPolicySpec
+from toolorchestra.core.testing import a_catalog, a_tool, manifest
+from toolorchestra.kit.testing import MemorySignals
+from toolorchestra.orchestrator.services.discovery import Discovery
+from toolorchestra.orchestrator.services.outbox import MOST, Outbox
+from toolorchestra.orchestrator.testing import FixedRegistry, MemoryAccounts, MemoryProber
+
+
+def policy(namespace, **spec):
+    return manifest("BudgetPolicy", "default", spec, namespace=namespace)
+
+
+def budgets(**specs):
+    return Catalog(budgets={(name, "default"): policy(name, **spec) for name, spec in specs.items()})
+
+
+class Bench:
+    def __init__(self, catalog=None, *, interval_s=60.0):
+        self.registry = FixedRegistry(catalog)
+        self.prober = MemoryProber()
+        self.accounts = MemoryAccounts()
+        self.reloads = 0
+        self.discovery = Discovery(
+            registry=self.registry,
+            prober=self.prober,
+            accounts=self.accounts,
+            default=BudgetPolicySpec(),
+            interval_s=interval_s,
+            reload_secrets=self.reload,
+        )
+
+    def reload(self):
+        self.reloads += 1
+
+
+async def test_policies_are_written_once_and_again_when_they_change():
+    bench = Bench(budgets(acme={}, other={}))
+    await bench.discovery.enforce()
+    await bench.discovery.enforce()
+    assert [tenant for tenant, *_ in bench.accounts.applied] == ["acme", "other"]
+    bench.registry.put(budgets(acme={"perRun": "0.10"}, other={}))
+    await bench.discovery.enforce()
+    assert [(tenant, spec.per_run) for tenant, spec, _ in bench.accounts.applied[2:]] == [("acme", "0.10")]
+
+
+async def test_a_deleted_policy_gives_way_to_the_default_once():
+    bench = Bench(budgets(acme={}, other={}))
+    await bench.discovery.enforce()
+    bench.registry.put(budgets(other={}))
+    await bench.discovery.enforce()
+    await bench.discovery.enforce()
+    assert bench.accounts.defaults == [("acme", True)]
+    bench.registry.put(budgets(acme={}, other={}))
+    await bench.discovery.enforce()
+    assert [tenant for tenant, *_ in bench.accounts.applied] == ["acme", "other", "acme"]
+
+
+async def test_a_policy_that_was_not_stored_is_tried_again():
+    class Away(MemoryAccounts):
+        away = True
+
+        async def apply_policy(self, tenant, spec, generation):
+            if self.away:
+                raise UnavailableError("the database is away")
+            await super().apply_policy(tenant, spec, generation)
+
+    bench = Bench(budgets(acme={}))
+    accounts = Away()
+    discovery = Discovery(
+        registry=bench.registry,
+        prober=bench.prober,
+        accounts=accounts,
+        default=BudgetPolicySpec(),
+        interval_s=60,
+        reload_secrets=bench.reload,
+    )
+    with pytest.raises(UnavailableError):
+        await discovery.enforce()
+    accounts.away = False
+    await discovery.enforce()
+    assert len(accounts.applied) == 1
+
+
+async def test_what_was_seen_is_kept_and_its_hashes_are_known_to_the_next_probe():
+    seen = Observation(ready=True, reason="Ready", operations=(DiscoveredOperation("op", "", {}, "hash"),))
+    bench = Bench(a_catalog(a_tool("lookup"), observed={("Tool", "default", "remote"): seen}))
+    await bench.discovery.probe()
+    assert bench.registry.catalog().observed["Tool", "default", "lookup"].ready
+    assert bench.prober.known == [{("Tool", "default", "remote"): {"op": "hash"}}]
+
+
+async def test_who_asks_during_a_probe_shares_the_next_one():
+    bench = Bench(a_catalog(a_tool("lookup")))
+    bench.prober.gate = asyncio.Event()
+    first = asyncio.create_task(bench.discovery.probe())
+    while bench.prober.probes == 0:
+        await asyncio.sleep(0)
+    others = [asyncio.create_task(bench.discovery.probe()) for _ in range(5)]
+    await asyncio.sleep(0)
+    bench.prober.gate.set()
+    await asyncio.gather(first, *others)
+    assert bench.prober.probes == 2
+
+
+async def test_a_change_is_enforced_without_waiting_for_the_interval_and_an_observation_is_no_change():
+    bench = Bench(budgets(acme={}))
+    task = asyncio.create_task(bench.discovery.run_forever())
+    async with asyncio.timeout(5):
+        while bench.prober.probes < 1:
+            await asyncio.sleep(0)
+        bench.registry.observe("Tool", "acme", "t", Observation(ready=False, reason="Down"))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert bench.prober.probes == 1
+        bench.registry.put(budgets(acme={}, other={}))
+        while bench.prober.probes < 2:
+            await asyncio.sleep(0)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    assert [tenant for tenant, *_ in bench.accounts.applied] == ["acme", "other"]
+    assert bench.reloads == 2
+
+
+async def test_posted_signals_leave_in_order_and_a_full_box_drops():
+    signals = MemorySignals()
+    outbox = Outbox(signals)
+    for number in range(MOST + 5):
+        outbox.post("run", str(number))
+    task = asyncio.create_task(outbox.run_forever())
+    async with asyncio.timeout(5):
+        while len(signals.published) < MOST:
+            await asyncio.sleep(0)
+    outbox.post("run", "after")
+    while len(signals.published) == MOST:
+        await asyncio.sleep(0)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    assert [int(s.payload) for s in signals.published[:-1]] == list(range(MOST))
+    assert signals.published[-1].payload == b"after"
