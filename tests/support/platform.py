@@ -52,7 +52,7 @@ def manifest(kind: str, name: str, spec: object, namespace: str = "default") -> 
 
 @dataclass
 class Replica:
-    """One orchestrator process."""
+    """One process: an orchestrator at ``url``, or a worker, which has none."""
 
     process: subprocess.Popen[bytes]
     url: str
@@ -92,6 +92,7 @@ class Platform:
     signal_url: str
     allow: list[str] = field(default_factory=list)
     replicas: list[Replica] = field(default_factory=list)
+    workers: list[Replica] = field(default_factory=list)
     extra: dict[str, str] = field(default_factory=dict)
     _key: str = ""
     _clients: list[httpx.Client] = field(default_factory=list)
@@ -100,8 +101,8 @@ class Platform:
         """End all processes and close all clients."""
         for client in self._clients:
             client.close()
-        for replica in self.replicas:
-            replica.stop()
+        for process in (*self.replicas, *self.workers):
+            process.stop()
 
     @property
     def manifests(self) -> Path:
@@ -162,6 +163,20 @@ class Platform:
                 pytest.fail(f"the orchestrator did not start:\n{said}", pytrace=False)
             time.sleep(0.05)
         return replica
+
+    def start_worker(self, **settings: str) -> Replica:
+        """One more worker; returns when it takes calls."""
+        number = len(self.workers)
+        log, ready = self.folder / f"worker-{number}.log", self.folder / f"worker-{number}.ready"
+        environment = self.environment() | {"TOOLORCHESTRA_READY_FILE": str(ready)} | settings
+        command = leashed((sys.executable, "-m", "toolorchestra.worker"))
+        with log.open("ab") as output:
+            process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, env=environment)
+        self.workers.append(Replica(process, "", log))
+        wait_until(lambda: ready.exists() or process.poll() is not None, seconds=START_S)
+        if process.poll() is not None:
+            pytest.fail(f"the worker did not start:\n{log.read_text(errors='replace')[-4000:]}", pytrace=False)
+        return self.workers[-1]
 
     @property
     def url(self) -> str:

@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 
 from toolorchestra.core.errors import UnavailableError
-from toolorchestra.core.registry import Catalog, DiscoveredOperation, Observation
+from toolorchestra.core.registry import Catalog, DiscoveredOperation, Observation, Problem
 from toolorchestra.core.resources import BudgetPolicySpec
 from toolorchestra.core.testing import a_catalog, a_tool, manifest
 from toolorchestra.kit.testing import MemorySignals
@@ -62,6 +62,20 @@ async def test_a_deleted_policy_gives_way_to_the_default_once():
     bench.registry.put(budgets(acme={}, other={}))
     await bench.discovery.enforce()
     assert [tenant for tenant, *_ in bench.accounts.applied] == ["acme", "other", "acme"]
+
+
+async def test_policies_deleted_while_nothing_ran_give_way_and_defaults_are_brought_up_to_date():
+    bench = Bench(budgets(acme={}))
+    bench.accounts.sources = {"acme": "policy", "gone": "policy", "plain": "default"}
+    await bench.discovery.catch_up()
+    assert bench.accounts.defaults == [("gone", True), ("plain", False)]
+
+
+async def test_a_broken_manifest_at_start_deletes_no_policy():
+    bench = Bench(Catalog(problems=(Problem("budget.yaml", "not valid YAML"),)))
+    bench.accounts.sources = {"acme": "policy", "plain": "default"}
+    await bench.discovery.catch_up()
+    assert bench.accounts.defaults == [("plain", False)]
 
 
 async def test_a_policy_that_was_not_stored_is_tried_again():

@@ -159,7 +159,10 @@ def find_expert(catalog: Catalog, tenant: str, model: str) -> ExpertModel:
 def pin_model(catalog: Catalog, expert: ExpertModel, budget: BudgetPolicySpec) -> PinnedModel:
     """A model with where it is served and what it costs now."""
     key = (expert.metadata.namespace, expert.metadata.name)
-    base_url = serving_url(expert, catalog.observed.get(("ExpertModel", *key)))
+    seen = catalog.observed.get(("ExpertModel", *key))
+    if seen is not None and seen.reason in CERTAIN_TO_FAIL:
+        raise UnavailableError(f"the model {expert.metadata.name!r} cannot be called: {seen.message}", param="model")
+    base_url = serving_url(expert, seen)
     if base_url is None:
         raise UnavailableError(f"the model {expert.metadata.name!r} is not served yet", hint="see its status")
     target = ExpertTarget(namespace=key[0], name=key[1], spec=expert.spec, base_url=base_url)
@@ -225,8 +228,7 @@ def _candidates(catalog: Catalog, tenant: str, budget: BudgetPolicySpec, problem
         if matches(key[1], budget.allowed_tools):
             yield from _tool_functions(tool, catalog.observed.get(("Tool", *key)), problems)
     for key, expert in _visible(catalog.experts, tenant):
-        seen = catalog.observed.get(("ExpertModel", *key))
-        if not matches(key[1], budget.allowed_experts) or (seen is not None and seen.reason in CERTAIN_TO_FAIL):
+        if not matches(key[1], budget.allowed_experts):
             continue
         try:
             yield from _expert_functions(catalog, expert, budget)

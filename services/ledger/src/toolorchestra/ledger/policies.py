@@ -87,6 +87,12 @@ async def get_policy(connection: Connection, tenant: str) -> Enforced | None:
     return Enforced(**row | {"spec": BudgetPolicySpec.model_validate(row["spec"])}) if row else None
 
 
+async def sources(connection: Connection) -> dict[str, str]:
+    """Every tenant with a policy, and whether it is its own (``policy``) or the platform's (``default``). System role."""
+    rows = await connection.rows(step("policies", "sources"))
+    return {row["tenant"]: row["source"] for row in rows}
+
+
 async def budget(connection: Connection, tenant: str) -> list[WindowBudget]:
     """What a tenant may still use, per limit."""
     values = {"account": money.tenant_account(tenant)}

@@ -31,6 +31,7 @@ async def open_process(settings: OrchestratorSettings) -> AsyncIterator[Factory]
     async with AsyncExitStack() as stack:
         factory = Factory(await _open_context(settings, stack))
         await factory.discovery.enforce()
+        await factory.discovery.catch_up()
         background = [
             asyncio.create_task(keep_running(part.run_forever), name=name)
             for name, part in (("discovery", factory.discovery), ("upkeep", factory.upkeep), ("outbox", factory.outbox))

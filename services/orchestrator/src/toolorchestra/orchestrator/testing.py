@@ -82,6 +82,7 @@ class MemoryAccounts(AccountStore):
         self.asked = 0
         self.applied: list[tuple[str, BudgetPolicySpec, int]] = []
         self.defaults: list[tuple[str, bool]] = []
+        self.sources: dict[str, str] = {}
         self.adjustments: list[tuple[str, int, str, str]] = []
         self.windows: list[WindowBudget] = []
         self.rows: list[UsageRow] = []
@@ -93,6 +94,10 @@ class MemoryAccounts(AccountStore):
         if text not in self.keys:
             raise UnauthenticatedError("the key is not known")
         return self.keys[text]
+
+    @override
+    async def policy_sources(self) -> dict[str, str]:
+        return dict(self.sources)
 
     @override
     async def create_key(

@@ -25,15 +25,21 @@ def create_celery(settings: WorkerSettings) -> Celery:
     url = settings.broker_url.get_secret_value()
     app = Celery("toolorchestra", broker=url, set_as_current=False)
     app.conf.update(_messages(settings), **_connection(url, settings), **_process(settings))
+    _check_broker(app, url)
+    return app
+
+
+def _check_broker(app: Celery, url: str) -> None:
+    scheme, mark, _ = url.partition("://")
+    reason = None if mark else "it is no URL"
     try:
         app.connection_for_read().get_transport_cls()
     except (KeyError, ImportError) as error:
+        reason = reason or f"there is no transport for {scheme!r} ({error})"
+    if reason is not None:
         raise InvalidRequestError(
-            f"no broker speaks {url.partition(':')[0]!r} here ({error})",
-            param="TOOLORCHESTRA_BROKER_URL",
-            hint="set TOOLORCHESTRA_BROKER_URL to redis://… or amqp://…",
-        ) from error
-    return app
+            f"TOOLORCHESTRA_BROKER_URL names no broker: {reason}", param="broker_url", hint="write redis://… or amqp://…"
+        )
 
 
 def replace_children_soon(consumer: Any) -> None:

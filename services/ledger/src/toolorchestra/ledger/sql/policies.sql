@@ -73,3 +73,7 @@ SELECT l.unit, l.kind, l.tz, l.amount AS "limit", coalesce(w.spent, 0) AS spent,
        nullif(l.start, '-infinity') AS start, nullif(wend(l.kind, l.tz, l.start), 'infinity') AS "end"
 FROM l LEFT JOIN windows w ON (w.account, w.unit, w.kind, w.start) = (l.account, l.unit, l.kind, l.start)
 ORDER BY l.unit, array_position(ARRAY['hour', 'day', 'month', 'total'], l.kind)
+
+-- sources --
+-- Which tenants have a policy, and whether it is their own or the platform's default.
+SELECT tenant, source FROM policies ORDER BY tenant

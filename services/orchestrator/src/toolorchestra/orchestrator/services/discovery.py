@@ -69,6 +69,14 @@ class Discovery:
             await self._accounts.default_policy(key[0], self._default, deleted=True)
             del self._enforced[key]
 
+    async def catch_up(self) -> None:
+        """What changed while no process ran: policies deleted, another default. A broken manifest deletes nothing."""
+        catalog = self._registry.catalog()
+        own = {namespace for namespace, _ in catalog.budgets}
+        for tenant, source in (await self._accounts.policy_sources()).items():
+            if tenant not in own and not (source == "policy" and catalog.problems):
+                await self._accounts.default_policy(tenant, self._default, deleted=source == "policy")
+
     async def probe(self) -> None:
         """Probe everything now and keep what was seen. Who asks while others wait for the next probe shares that one."""
         begun = self._begun

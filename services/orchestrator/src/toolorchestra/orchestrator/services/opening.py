@@ -4,6 +4,7 @@ from random import Random
 from secrets import token_hex
 
 from toolorchestra.core.durations import parse_duration_ms
+from toolorchestra.core.errors import InvalidRequestError
 from toolorchestra.core.loop.calls import usable
 from toolorchestra.core.loop.facts import Limits, Opened, Reserve
 from toolorchestra.core.money import NanoUsd
@@ -49,6 +50,7 @@ class Opener:
         spec = revision.orchestrator or find_orchestrator(self._registry.catalog(), caller.tenant, wish.model).spec
         preference = wish.toolorchestra.preference or spec.default_preference
         require_inside(revision, preference)
+        _require_supported(wish)
         seed = wish.seed if wish.seed is not None else int(token_hex(4), 16) >> (32 - SEED_BITS)
         opened = Opened(
             model=wish.model,
@@ -64,7 +66,7 @@ class Opener:
             seed=seed,
             explored=_explored(spec, revision, preference, seed),
             on_disconnect=wish.toolorchestra.on_disconnect or spec.on_disconnect,
-            metadata=wish.metadata or {},
+            metadata=(wish.metadata or {}) | ({"user": wish.user} if wish.user else {}),
             traceparent=inject().get("traceparent"),
         )
         quote = closing_quote(revision.closing, opened)
@@ -103,6 +105,16 @@ class Opener:
 
     def _cap(self, caller: Principal, preference: PreferenceSpec, *caps: NanoUsd | None) -> NanoUsd | None:
         return cost_cap(preference, nano_usd(self._budgets.spec(caller.tenant).per_run), *caps)
+
+
+def _require_supported(wish: ChatCompletionRequest) -> None:
+    """What an Orchestrator cannot honour is refused by name: its manager chooses the calls."""
+    if wish.tool_choice not in (None, "auto"):
+        raise InvalidRequestError("tool_choice is not supported by an Orchestrator", param="tool_choice", hint='send "auto"')
+    if wish.parallel_tool_calls is False:
+        raise InvalidRequestError(
+            "parallel_tool_calls=false is not supported by an Orchestrator", param="parallel_tool_calls", hint="leave it out"
+        )
 
 
 def _explored(spec: OrchestratorSpec, revision: Revision, preference: PreferenceSpec, seed: int) -> str | None:

@@ -21,7 +21,7 @@ from toolorchestra.core.pricing import affordable_output_tokens, worst_case
 from toolorchestra.core.registry import Registry
 from toolorchestra.core.resources.meta import nano_usd
 from toolorchestra.core.resources.orchestrator import PreferenceSpec
-from toolorchestra.core.revision import PinnedModel, Revision, pin_expert
+from toolorchestra.core.revision import PinnedModel, Revision, pin_expert, require_inside
 from toolorchestra.core.tokens import input_bound_tokens
 from toolorchestra.kit.telemetry import inject
 from toolorchestra.orchestrator.services.budget import Budgets
@@ -111,6 +111,7 @@ class Passthrough:
         amount = _worst(request, model)
         per_run, wished = self._budgets.spec(caller.tenant).per_run, wish.toolorchestra.max_cost_usd
         preference = wish.toolorchestra.preference or PreferenceSpec()
+        require_inside(revision, preference)
         opened = Opened(
             model=wish.model,
             policy=policy_name(revision),

@@ -46,6 +46,11 @@ class AccountStore:
             if found is None or found.source != "policy" or found.hash != policies.spec_hash(spec):
                 await policies.apply_policy(connection, tenant, spec, generation=generation)
 
+    async def policy_sources(self) -> dict[str, str]:
+        """Tenants with a policy in the ledger: their own (``policy``) or the installation's (``default``)."""
+        async with self._database.system() as connection:
+            return await policies.sources(connection)
+
     async def default_policy(self, tenant: str, default: BudgetPolicySpec, *, deleted: bool = False) -> None:
         """The default for a tenant that has no policy, or (``deleted``) none any more."""
         async with self._database.system() as connection:
