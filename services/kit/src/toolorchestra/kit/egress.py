@@ -129,9 +129,7 @@ class EgressGuard:
         raise EgressDeniedError(
             f"{host} is {what}" if same else f"{host} has the address {address}, {what}",
             param="egress.allow",
-            hint=f'a platform admin can open it: add "{write_entry(address, port)}" to egress.allow'
-            if openable(what)
-            else "it cannot be opened; use another URL",
+            hint=_opening_hint(write_entry(address, port)) if openable(what) else "it cannot be opened; use another URL",
         )
 
     @cached_property
@@ -329,6 +327,13 @@ def _to_core(request: httpx2.Request) -> httpcore2.Request:
         headers=request.headers.raw,
         content=request.stream,
         extensions=request.extensions,
+    )
+
+
+def _opening_hint(entry: str) -> str:
+    return (
+        f'a platform admin can open it: add "{entry}" to egress.allow (chart), '
+        f"or start with `toolorchestra up --allow-egress {entry}` (this machine)"
     )
 
 

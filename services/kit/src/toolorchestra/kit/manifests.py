@@ -14,6 +14,7 @@ from toolorchestra.core.registry import Problem
 from toolorchestra.core.resources import Resource, parse_documents, parse_resource
 
 SUFFIXES: Final = (".yaml", ".yml")
+USUAL_FOLDER: Final = "manifests"  # a person may create it later, so it is empty until then
 MAX_FILE_BYTES: Final = 4_000_000
 SECRET_KIND: Final = ("v1", "Secret")
 
@@ -45,9 +46,13 @@ class Manifests:
 def read_folders(folders: Sequence[Path], before: Manifests) -> Manifests:
     """Read what has changed since ``before``; returns ``before`` itself when nothing has."""
     files = {path: _read_changed(path, before.files.get(path)) for path in manifest_paths(folders)}
-    missing = tuple(Problem(str(folder), "this folder does not exist; create it") for folder in folders if not folder.is_dir())
-    now = _merge(files, missing)
+    now = _merge(files, _missing(folders))
     return before if now == before else now
+
+
+def _missing(folders: Sequence[Path]) -> list[Problem]:
+    absent = [folder for folder in folders if not folder.is_dir() and (folder.name != USUAL_FOLDER or folder.exists())]
+    return [Problem(str(folder), "this folder does not exist; create it") for folder in absent]
 
 
 def manifest_paths(folders: Sequence[Path]) -> list[Path]:
@@ -89,7 +94,12 @@ def _text(path: Path, *, size: int) -> str:
 def _still_good(before: ManifestFile, error: Exception) -> ManifestFile:
     """An unreadable file: all that it last said still counts. It is read again as long as it stays so."""
     note = "; its last good version is used" if before.resources or before.secrets else ""
-    return replace(before, stamp=(0, 0, 0), problems=(Problem(str(before.path), f"{error}{note}"),))
+    return replace(before, stamp=(0, 0, 0), problems=(Problem(str(before.path), f"{_without(str(before.path), error)}{note}"),))
+
+
+def _without(source: str, error: Exception) -> str:
+    """What an error says, without the source that a Problem names anyway."""
+    return str(error).removeprefix(source).removeprefix(": ")
 
 
 def _parse(path: Path, stamp: Stamp, text: str, before: ManifestFile | None) -> ManifestFile:
@@ -106,7 +116,7 @@ def _parse(path: Path, stamp: Stamp, text: str, before: ManifestFile | None) -> 
         try:
             resources.append(parse_resource(document, source=source))
         except InvalidManifestError as error:
-            problems.append(Problem(source, str(error)))
+            problems.append(Problem(source, _without(source, error)))
             broken.append(document)
     kept = _stand_ins(broken, resources, before) if broken and before else ()
     note = f"; still used as it was: {', '.join(_title(resource) for resource in kept)}" if kept else ""

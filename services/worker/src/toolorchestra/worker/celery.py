@@ -16,7 +16,7 @@ POOLS: Final[Mapping[WorkerClass, str]] = {WorkerClass.CALLS: "threads", WorkerC
 
 _REAP_S: Final = 0.05
 _SOCKET_S: Final = 10.0  # a broker that is silent for so long is connected to anew
-_REDIS_SCHEMES: Final = ("redis", "rediss", "sentinel", "valkey", "valkeys")
+_REDIS_SCHEMES: Final = ("redis", "rediss", "sentinel")
 _AMQP_SCHEMES: Final = ("amqp", "amqps", "pyamqp")
 
 

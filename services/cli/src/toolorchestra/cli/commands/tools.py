@@ -44,23 +44,37 @@ def list_command(
 
 def check_command(
     context: typer.Context,
-    names: Annotated[list[str] | None, typer.Argument(metavar="[TOOL]...", help="Fail unless these are ready.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[TOOL]...", help="Show only these, and fail unless they are ready; also the name of the manifest.")] = None,
     as_json: JsonOption = False,
     url: UrlOption = None,
     key: KeyOption = None,
     state: StateOption = DEFAULT_STATE,
 ) -> None:
-    """Probe all tools now. Fails when a manifest is broken, or when a tool named here is not ready."""
+    """Probe all tools now. Fails when a manifest is broken, or when a tool named here is not ready.
+
+    The name of a Tool manifest means all functions that it offers.
+    """
     shell = context.ensure_object(Shell)
     with Connection.find(url, state).client(key) as client:
         found = client.post("/v1/tools/check", read_s=CALL_TIMEOUT_S)
+    broken = bool(faults(found))
+    if names:
+        found = found | {"data": _named(found["data"], set(names))}
     _show(shell, found, as_json=as_json)
-    wanted = set(names or [])
-    known = {tool["name"]: bool(tool.get("ready")) for tool in found["data"]}
-    if unknown := wanted - set(known):
-        raise NotFoundError(f"no tool is named {', '.join(sorted(unknown))}", hint="`toolorchestra tools list` shows the names")
-    if faults(found) or not all(known[name] for name in wanted):
+    if broken or (names and not all(tool.get("ready") for tool in found["data"])):
         raise typer.Exit(FAILED)
+
+
+def _named(tools: list[dict[str, Any]], wanted: set[str]) -> list[dict[str, Any]]:
+    """The functions with these names or from these resources. Raises NotFoundError."""
+    chosen = [tool for tool in tools if not wanted.isdisjoint(_names(tool))]
+    if unknown := wanted.difference(*map(_names, chosen)):
+        raise NotFoundError(f"no tool is named {', '.join(sorted(unknown))}", hint="`toolorchestra tools list` shows the names")
+    return chosen
+
+
+def _names(tool: dict[str, Any]) -> set[str]:
+    return {str(name) for name in (tool["name"], tool.get("resource")) if name}
 
 
 def call_command(

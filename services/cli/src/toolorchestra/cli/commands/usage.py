@@ -1,7 +1,7 @@
 """``toolorchestra usage``: where the money went."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -21,6 +21,7 @@ from toolorchestra.cli.views.tables import records
 from toolorchestra.core.errors import InvalidRequestError
 
 GROUPS: Final = ("key", "function", "model", "kind", "day")
+DECISIONS: Final = "decisions"
 
 
 def register(app: typer.Typer) -> None:
@@ -58,7 +59,14 @@ def usage_command(
     if as_json:
         shell.data(found)
         return
-    shell.table(records(found["data"], groups), empty="nothing was spent in that time")
+    shell.table(records(_labelled(found["data"], groups), groups), empty="nothing was spent in that time")
+
+
+def _labelled(rows: list[dict[str, Any]], groups: list[str]) -> list[dict[str, Any]]:
+    """What was spent on no function went to the manager's own decisions and closing answers."""
+    if "function" not in groups:
+        return rows
+    return [row | {"function": row.get("function") or DECISIONS} for row in rows]
 
 
 def _groups(by: str) -> list[str]:

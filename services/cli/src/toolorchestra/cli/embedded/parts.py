@@ -28,6 +28,7 @@ class Part:
 
     ``env`` is added to the parent's environment. ``ready`` is asked until it says yes. ``stop`` is the signal that ends the
     part cleanly, within ``grace_ms``; it is also what the part gets when its parent is killed. ``url`` is where it answers.
+    With ``port`` only a listener of the part's own process makes it ready: another's answer there is none.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Part:
     stop: Signals = SIGTERM
     grace_ms: int = 10_000
     url: str = ""
+    port: int | None = None
 
 
 def free_port() -> int:

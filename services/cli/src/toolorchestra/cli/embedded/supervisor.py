@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 import psutil
 
 from toolorchestra.cli.embedded.leash import leashed
-from toolorchestra.cli.embedded.parts import Part, private_folder
+from toolorchestra.cli.embedded.parts import Part, port_is_free, private_folder
 from toolorchestra.cli.embedded.state import STATE_FILE, PlatformState, ProcessState, end_leftovers, hold_platform
 from toolorchestra.core.errors import UnavailableError
 
@@ -43,7 +43,11 @@ class _Running:
     def failure(self, what: str) -> PartFailedError:
         lines = self.log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
         tail = "\n".join(f"  {line}" for line in lines) or "  (it wrote nothing)"
-        return PartFailedError(f"{self.part.name} {what}; the end of {self.log}:\n{tail}")
+        return PartFailedError(f"{self.part.name} {what}; the end of {self.log}:\n{tail}", hint=self._hint())
+
+    def _hint(self) -> str | None:
+        port = self.part.port
+        return f"port {port} is taken; choose another with --port" if port and not port_is_free(port) else None
 
 
 class Supervisor:
@@ -125,7 +129,7 @@ class Supervisor:
         return running
 
     async def _until_ready(self, running: _Running) -> None:
-        ready = asyncio.create_task(_poll(running.part))
+        ready = asyncio.create_task(_poll(running))
         ended = asyncio.create_task(running.process.wait())
         try:
             await asyncio.wait([ready, ended], timeout=self._startup_ms / 1000, return_when=asyncio.FIRST_COMPLETED)
@@ -174,9 +178,22 @@ class _Signals:
             self._received.set_result(number)
 
 
-async def _poll(part: Part) -> None:
-    while not await part.ready():
+async def _poll(running: _Running) -> None:
+    while not (await running.part.ready() and _listens(running)):
         await asyncio.sleep(POLL_S)
+
+
+def _listens(running: _Running) -> bool:
+    """Whether it is the part itself that listens on its port, not another server that came first."""
+    if (port := running.part.port) is None:
+        return True
+    try:
+        process = psutil.Process(running.process.pid)
+        family = [process, *process.children(recursive=True)]
+        sockets = [found for member in family for found in member.net_connections(kind="tcp")]
+    except psutil.NoSuchProcess:
+        return False
+    return any(found.status == psutil.CONN_LISTEN and found.laddr.port == port for found in sockets)
 
 
 async def _stop(running: _Running) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 from toolorchestra.cli.embedded.parts import free_port, port_is_free
 
 DEFAULT_PORT: Final = 8080
-OWN_MANIFESTS: Final = Path("manifests")  # read when it is there and no other folder was named
+OWN_MANIFESTS: Final = Path("manifests")  # read unless other folders were named, also when it comes later
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class UpOptions:
 
     @property
     def own_manifests(self) -> tuple[Path, ...]:
-        """The person's folders, or ``./manifests`` if there is one."""
-        return self.manifests or ((OWN_MANIFESTS,) if OWN_MANIFESTS.is_dir() else ())
+        """The person's folders, or ``./manifests``, whether it is there yet or not."""
+        return self.manifests or (OWN_MANIFESTS,)
 
 
 def usual_port() -> int:

@@ -47,6 +47,7 @@ def service_parts(options: UpOptions, backing: Backing, programs: Programs) -> l
             ready=partial(http_answers, LOOPBACK, options.port, path=READY_PATH),
             grace_ms=GRACE_MS,
             url=platform_url(options.port),
+            port=options.port,
         ),
         Part(name="worker", argv=programs.worker, env=env, grace_ms=GRACE_MS),
         Part(

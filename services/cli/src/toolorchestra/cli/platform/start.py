@@ -65,6 +65,9 @@ class Starter:
     def _check(self) -> None:
         for entry in self.options.allow_egress:
             parse_opening(entry)
+        self._check_port()
+
+    def _check_port(self) -> None:
         if not port_is_free(self.options.port):
             raise ConflictError(f"port {self.options.port} is taken", hint="choose another with --port")
 
@@ -98,6 +101,7 @@ class Starter:
         await self.migrate(backing.database_url)
         self._told("schema", began)
         await broker
+        self._check_port()  # much may have happened since the start
         orchestrator, *workers = service_parts(self.options, backing, self.programs)
         await self._start(supervisor, orchestrator)
         await supervisor.start(*workers)  # they take their time, and calls wait for them in the queue

@@ -11,12 +11,16 @@ MS_PER_SECOND: Final = 1_000
 
 def usd(value: Any) -> str:
     """Dollars from a decimal string: ``"0.0012"`` → ``$0.0012``."""
-    return NOTHING if value is None or value == "" else f"${value}"
+    return NOTHING if value is None or value == "" else _dollars(str(value))
 
 
 def nano_usd(value: Any) -> str:
     """Dollars from an integer of nano-dollars."""
-    return f"${format_usd(value)}" if isinstance(value, int) else NOTHING
+    return _dollars(format_usd(value)) if isinstance(value, int) else NOTHING
+
+
+def _dollars(amount: str) -> str:
+    return f"-${amount[1:]}" if amount.startswith("-") else f"${amount}"
 
 
 def seconds(milliseconds: Any) -> str:
