@@ -83,7 +83,7 @@ def test_quickstart_answers_three_questions_and_leaves_nothing_running(command, 
 def test_up_prints_address_key_models_tools_and_what_is_wrong(up):
     assert "models  local, toolorchestra" in up
     assert "twice" in up
-    assert "web-search is not ready" in up
+    assert "optional: web-search needs" in up
     assert "TAVILY_API_KEY" in up
     assert "broken.yaml" in up
 

@@ -57,6 +57,9 @@ class Gates:
         self.open(name)
 
     def close(self) -> None:
+        """Open all gates and leave nothing behind."""
+        self._connection.execute("SELECT pg_advisory_unlock_all()")
+        self._connection.execute("DROP TRIGGER stop_at_gate ON events; DROP FUNCTION stop_at_gate()")
         self._connection.close()
 
     def __enter__(self) -> Self:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -52,7 +53,7 @@ def tool(name: str, url: str, **spec: object) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def platform(new_platform: PlatformFactory, provider: CountingProvider, tools: ToolPeer) -> Iterator[Platform]:
-    with new_platform(provider, tools, TOOLORCHESTRA_DRAIN_S="1", TOOLORCHESTRA_MAX_BODY_BYTES="1048576") as made:
+    with new_platform(provider, tools, TOOLORCHESTRA_DRAIN_MS="1000", TOOLORCHESTRA_MAX_BODY_BYTES="1048576") as made:
         made.apply(
             expert("small", provider),
             manifest("Orchestrator", "manager", {"policy": {"expertModelRef": {"name": "small"}}}),
@@ -240,6 +241,29 @@ def test_a_bad_tool_is_an_observation_and_the_run_goes_on(http: httpx.Client, na
     assert call["status"] == status, call
     assert any(part in call["result"] for part in said.split("|"))
     assert len(call["result"].encode()) <= MAX_RESULT_BYTES < BIG
+
+
+def test_a_model_that_hangs_ends_the_run_in_its_time(http: httpx.Client, provider: CountingProvider) -> None:
+    provider.behave(Behaviour(hang_after=0))
+    began = time.monotonic()
+    response = ask(http, toolorchestra={"timeout_seconds": 3})
+    assert time.monotonic() - began < 8
+    assert response.status_code == 200
+    assert response.json()["toolorchestra"]["status"] == "failed"
+    assert "did not finish within" in response.json()["choices"][0]["message"]["content"]
+
+
+@pytest.mark.parametrize("misfortune", [{"status": 500}, {"status": 429}, {"abort_after": 0}, {"text": ""}, {"tokens": 0}])
+def test_a_model_that_only_fails_is_a_clear_end(
+    http: httpx.Client, provider: CountingProvider, misfortune: dict[str, Any]
+) -> None:
+    provider.behave(Behaviour(**misfortune))
+    response = ask(http)
+    assert response.status_code == 200
+    assert response.json()["toolorchestra"]["status"] == "failed"
+    assert response.json()["choices"][0]["finish_reason"] == "length"
+    assert "I could not answer" in response.json()["choices"][0]["message"]["content"]
+    assert len(response.json()["toolorchestra"]["reason"]) > 10
 
 
 @pytest.mark.parametrize(("name", "status", "said"), BAD_TOOLS, ids=[t[0] for t in BAD_TOOLS])

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,16 +108,21 @@ def tools() -> Iterator[ToolPeer]:
 
 @pytest.fixture(scope="module")
 def platform(new_platform: PlatformFactory, provider: CountingProvider, tools: ToolPeer) -> Iterator[Platform]:
-    with new_platform(provider, tools, TOOLORCHESTRA_DRAIN_S="1") as made:
+    with new_platform(provider, tools, TOOLORCHESTRA_DRAIN_MS="1000") as made:
         with made.connect() as connection:
             (name,) = connection.execute("SELECT current_database()").fetchone() or ("",)
             connection.execute(f'ALTER DATABASE "{name}" SET log_parameter_max_length_on_error = -1')
         made.apply(manifest("BudgetPolicy", "default", {}))
-        made.start()
+        for replica in [made.launch(), made.launch()]:
+            made.wait_for(replica)
         yield made
 
 
 NewTenant = Callable[..., Tenant]
+
+
+def _sees_both_models(http: httpx.Client) -> bool:
+    return len(http.get("/v1/models").json()["data"]) == 2
 
 
 @pytest.fixture
@@ -144,8 +150,9 @@ def tenant(
         platform.apply(*documents, file=f"{name}.yaml")
         made = Tenant(platform, name, platform.new_key(name))
         made.limit(**policy)
-        models = platform.http(made.key)
-        wait_until(lambda: {m["id"] for m in models.get("/v1/models").json()["data"]} == {"small", "manager"})
+        for replica in platform.replicas:
+            models = platform.http(made.key, url=replica.url)
+            wait_until(partial(_sees_both_models, models))
         return made
 
     yield make
@@ -184,10 +191,12 @@ def _denials(log: Path, tenant: str) -> list[Denial]:
     return found
 
 
-async def _crowd(url: str, key: str, bodies: list[dict[str, Any]]) -> list[httpx.Response]:
-    limits = httpx.Limits(max_connections=len(bodies))
-    async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=90, limits=limits) as http:
-        return await asyncio.gather(*(http.post("/v1/chat/completions", json=body) for body in bodies))
+async def _crowd(urls: list[str], key: str, bodies: list[dict[str, Any]]) -> list[httpx.Response]:
+    """All at once, to the replicas in turn."""
+    limits, headers = httpx.Limits(max_connections=len(bodies)), {"authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(headers=headers, timeout=90, limits=limits) as http:
+        posts = [http.post(f"{urls[n % len(urls)]}/v1/chat/completions", json=body) for n, body in enumerate(bodies)]
+        return await asyncio.gather(*posts)
 
 
 def _body(number: int) -> dict[str, Any]:
@@ -207,15 +216,11 @@ def _body(number: int) -> dict[str, Any]:
 
 
 def test_two_hundred_at_once_spend_no_more_than_a_cent(
-    tenant: NewTenant,
-    platform: Platform,
-    provider: CountingProvider,
-    services_folder: Path,
-    record_testsuite_property: Callable[[str, object], None],
+    tenant: NewTenant, platform: Platform, provider: CountingProvider, services_folder: Path
 ) -> None:
     crowd = tenant(limits={"total": "0.01"})
     began = time.monotonic()
-    answers = asyncio.run(_crowd(platform.url, crowd.key, [_body(n) for n in range(200)]))
+    answers = asyncio.run(_crowd([r.url for r in platform.replicas], crowd.key, [_body(n) for n in range(200)]))
     seconds = time.monotonic() - began
     wait_until(crowd.all_ended)
     counts = Counter(answer.status_code for answer in answers)
@@ -319,6 +324,24 @@ def test_a_passed_stream_that_its_client_leaves_is_charged_as_an_estimate(
     assert kind == "estimate"
     assert provider.bill.total_nano_usd <= amount < 16 * 10_000 * 4
     assert leaver.runs()[0][2] == "cancelled"
+    assert leaver.figures()[1] == 0
+    assert platform.violations() == []
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_leaves_before_the_first_word_leaves_nothing_open(
+    tenant: NewTenant, platform: Platform, provider: CountingProvider, stream: bool
+) -> None:
+    leaver = tenant()
+    script = directive(tokens=8, first_delay_ms=600, **({"hang_after": 1} if stream else {}))
+    body = {"model": "small", "messages": [{"role": "user", "content": script}], "stream": stream}
+    with pytest.raises(httpx.ReadTimeout):
+        platform.http(leaver.key).post("/v1/chat/completions", json=body, timeout=0.3)
+    wait_until(leaver.all_ended, seconds=10)
+    ((kind, amount),) = leaver.entries()
+    bill = provider.bill.total_nano_usd
+    assert kind == ("estimate" if stream else "spend")
+    assert amount == bill or (stream and amount > bill)
     assert leaver.figures()[1] == 0
     assert platform.violations() == []
 

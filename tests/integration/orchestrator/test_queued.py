@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.integration.orchestrator.gates import Gates
 from tests.integration.orchestrator.peers import ToolPeer
 from tests.support.platform import Platform, PlatformFactory, Replica, expert, manifest, wait_until
 from toolorchestra.executors.testing import Behaviour, CountingProvider
@@ -63,7 +64,7 @@ def queued(name: str, url: str, **spec: object) -> dict[str, object]:
 def platform(
     new_platform: PlatformFactory, provider: CountingProvider, held: ToolPeer, prompt: ToolPeer, lost: ToolPeer
 ) -> Iterator[Platform]:
-    with new_platform(provider, held, prompt, lost, TOOLORCHESTRA_DRAIN_S="1") as made:
+    with new_platform(provider, held, prompt, lost, TOOLORCHESTRA_DRAIN_MS="1000") as made:
         made.apply(
             expert("small", provider),
             manifest("Orchestrator", "manager", {"policy": {"expertModelRef": {"name": "small"}}}),
@@ -84,10 +85,10 @@ def background() -> Iterator[ThreadPoolExecutor]:
         yield threads
 
 
-def ask(platform: Platform, replica: Replica, tool: str, name: str) -> httpx.Response:
+def ask(platform: Platform, replica: Replica, tool: str, name: str, **metadata: str) -> httpx.Response:
     turns = [{"call": [tool, {"n": name}]}, {"text": f"Done with {name}."}]
     messages = [{"role": "user", "content": f"[[{json.dumps({'turns': turns})}]]"}]
-    body = {"model": "manager", "messages": messages, "metadata": {"name": name}}
+    body = {"model": "manager", "messages": messages, "metadata": {"name": name, **metadata}}
     return platform.http(url=replica.url).post("/v1/chat/completions", json=body)
 
 
@@ -157,24 +158,21 @@ def test_a_call_under_way_at_a_worker_survives_the_orchestrator(
     assert charges(platform, "survived") == [("spend", PRICE_NANO_USD)]
 
 
-def test_an_outcome_that_a_worker_stored_while_nobody_waited_is_used(
+def test_an_outcome_that_a_worker_stored_is_used_by_whoever_goes_on(
     platform: Platform, prompt: ToolPeer, background: ThreadPoolExecutor
 ) -> None:
     first = platform.replicas[-1]
-    first.freeze()
     platform.start()
-    second = platform.replicas[-1]
-    second.freeze()
-    first.thaw()
-    answer = background.submit(ask, platform, first, "pay", "stored")
-    try:
-        wait_until(lambda: prompt.count("stored") == 1)
-        kill_while_asked(first, answer) if not answer.done() else first.kill()
-    finally:
-        second.thaw()
+    with Gates(platform) as gates:
+        gates.shut("heard")
+        answer = background.submit(ask, platform, first, "pay", "stored", gate="heard", at="call_finished/1")
+        wait_until(lambda: gates.waits("heard"))
+        kill_while_asked(first, answer)
+        gates.break_off("heard")
     assert outcome_of(platform, "stored")["status"] == "ok"
     assert prompt.count("stored") == 1
     assert [attempt for attempt, _ in attempts(platform, "stored")] == [1]
+    assert charges(platform, "stored") == [("spend", PRICE_NANO_USD)]
 
 
 def test_a_call_whose_announcement_was_lost_is_announced_again(

@@ -48,7 +48,7 @@ def paying(name: str, url: str) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def platform(new_platform: PlatformFactory, provider: CountingProvider, tools: ToolPeer, deaf: ToolPeer) -> Iterator[Platform]:
-    with new_platform(provider, tools, deaf, TOOLORCHESTRA_DRAIN_S=str(DRAIN_S)) as made:
+    with new_platform(provider, tools, deaf, TOOLORCHESTRA_DRAIN_MS=str(int(DRAIN_S * 1_000))) as made:
         made.apply(
             expert("small", provider),
             manifest("Orchestrator", "manager", {"policy": {"expertModelRef": {"name": "small"}}}),
@@ -216,6 +216,27 @@ def test_a_run_whose_database_connection_broke_goes_on(
     assert platform.held_nano_usd() == 0
 
 
+def test_runs_go_on_when_all_connections_to_the_database_break(
+    platform: Platform, replicas: tuple[Replica, Replica], provider: CountingProvider, background: ThreadPoolExecutor
+) -> None:
+    provider.behave(Behaviour(text="After the storm.", first_delay_ms=800))
+    answers = [
+        background.submit(ask, platform, replica, "Question", metadata={"name": f"storm {n}"})
+        for n, replica in enumerate(replicas * 2)
+    ]
+    names = [f"storm {n}" for n in range(4)]
+    wait_until(lambda: all("asked" in platform.fact_types(run_of(platform, name)) for name in names))
+    platform.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    texts = {answer.result().json()["choices"][0]["message"]["content"] for answer in answers}
+    assert texts == {"After the storm."}
+    provider.behave(Behaviour())
+    assert all(ended(platform, run_of(platform, name)) for name in names)
+    assert platform.held_nano_usd() == 0
+    assert platform.violations() == []
+
+
 def test_a_run_that_cannot_be_read_holds_nobody_up_and_is_ended(
     platform: Platform, replicas: tuple[Replica, Replica], provider: CountingProvider, background: ThreadPoolExecutor
 ) -> None:
@@ -280,10 +301,12 @@ def test_a_replica_that_is_told_to_stop_hands_its_runs_over(
     first, _ = replicas
     asked = len(provider.bill.entries)
     provider.behave(Behaviour(text="Handed over."))
-    provider.once(Behaviour(hang_after=0))
+    provider.once(Behaviour(hang_after=0), Behaviour(first_delay_ms=700, text="Passed on to the end."))
     answer = background.submit(ask, platform, first, "Question", metadata={"name": "handed"})
     wait_until(lambda: len(provider.bill.entries) == asked + 1)
     run_id = run_of(platform, "handed")
+    passed = background.submit(ask, platform, first, "Question", model="small")
+    wait_until(lambda: len(provider.bill.entries) == asked + 2)
     began = time.monotonic()
     first.stop()
     stopped_s = time.monotonic() - began
@@ -293,6 +316,8 @@ def test_a_replica_that_is_told_to_stop_hands_its_runs_over(
     assert platform.facts(run_id)[-1]["answer"] == "Handed over."
     assert platform.sql("SELECT count(*) FROM holds WHERE state = 'open'") == [(0,)]
     assert answer.result().json()["choices"][0]["message"]["content"] == "Handed over.", "the old one followed the run"
+    assert passed.result().json()["choices"][0]["message"]["content"] == "Passed on to the end."
+    assert platform.violations() == []
 
 
 def test_no_two_processes_share_a_name() -> None:

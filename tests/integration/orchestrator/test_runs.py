@@ -43,7 +43,7 @@ def platform(new_platform: PlatformFactory, provider: CountingProvider, tools: T
         "http": {"url": f"{tools.url}/look", "query": {"n": "{n}"}},
         "sideEffects": "readOnly",
     }
-    with new_platform(provider, tools, TOOLORCHESTRA_DRAIN_S="1") as made:
+    with new_platform(provider, tools, TOOLORCHESTRA_DRAIN_MS="1000") as made:
         documents = []
         for namespace in ("default", "other"):
             small = expert("small", provider, allowedNamespaces={"from": "Same"})

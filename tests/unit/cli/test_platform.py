@@ -33,7 +33,6 @@ def test_secrets_are_drawn_once_and_only_their_owner_can_read_them(tmp_path):
 
 def test_the_orchestrator_understands_what_it_is_given(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "manifests").mkdir()
     environment = service_environment(UpOptions(state=tmp_path / "s", port=8123, allow_egress=("10.0.0.5:80",)), BACKING)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

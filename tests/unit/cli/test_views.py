@@ -132,12 +132,19 @@ def test_tools_that_are_not_ready_and_broken_manifests_are_told_with_the_fix():
             {"source": "manifests/b.yaml", "message": "spec.htp: unknown field"},
         ],
     }
-    assert shown(missing(tools)) == ["web-search is not ready: set KEY", "manifests/b.yaml: spec.htp: unknown field"]
+    assert shown(missing(tools)) == [
+        "optional: web-search needs setting up: set KEY",
+        "manifests/b.yaml: spec.htp: unknown field",
+    ]
 
 
 def test_a_closed_address_tells_how_to_open_it_here():
     assert "--allow-egress" in why_not({"ready": False, "reason": "EgressDenied", "message": "127.0.0.1 is a loopback address"})
     assert why_not({"ready": None, "reason": "NotProbed", "message": ""}) == "NotProbed"
+
+
+def test_money_that_comes_back_has_its_sign_before_the_dollar():
+    assert (usd("-1.00"), nano_usd(-1_000_000_000)) == ("-$1.00", "-$1.00")
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,7 @@ async def test_one_bad_address_among_good_ones_denies_the_name() -> None:
     with pytest.raises(EgressDeniedError, match=r"api\.example\.org has the address 10\.0\.0\.7, a private address") as e:
         await guard.check("https://api.example.org/v1")
     assert 'add "10.0.0.7:443" to egress.allow' in str(e.value)
+    assert "--allow-egress 10.0.0.7:443" in str(e.value)
 
 
 async def test_the_metadata_address_cannot_be_opened_by_any_entry() -> None:

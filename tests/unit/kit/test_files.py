@@ -114,6 +114,17 @@ def test_a_folder_that_does_not_exist_is_a_problem(tmp_path):
     assert "does not exist" in problem.message
 
 
+async def test_the_usual_folder_may_come_later_and_is_read_then(tmp_path):
+    folder = tmp_path / "manifests"
+    async with FileRegistry([folder], poll_ms=50) as registry, asyncio.timeout(10):
+        assert registry.catalog().problems == ()
+        folder.mkdir()
+        (folder / "broken.yaml").write_text("kind: [")
+        (problem,) = (await registry.changed(registry.version)).problems
+    assert problem.source.endswith("broken.yaml")
+    assert "broken.yaml" not in problem.message
+
+
 def test_secrets_are_collected_apart_and_are_no_problem(manifests):
     manifests("a.yaml", SECRET + "---\n" + tool("a"))
     registry = FileRegistry([manifests.folder])

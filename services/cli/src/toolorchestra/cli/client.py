@@ -23,7 +23,7 @@ _HINTS: Final[Mapping[str, str]] = {
     "invalid_api_key": "give another with --key or TOOLORCHESTRA_API_KEY; `toolorchestra keys create NAME` makes one",
     "model_not_found": "`toolorchestra models` lists the names",
     "insufficient_quota": (
-        "with --max-cost: raise it; without: `toolorchestra budget show` tells what is left, a BudgetPolicy manifest sets the limits"
+        "raise --max-cost if you gave one; `toolorchestra budget show` shows what is left, a BudgetPolicy sets the limits"
     ),
     "unknown_price": "write spec.pricing in the ExpertModel's manifest, or allow it in the BudgetPolicy (spec.unpriced)",
 }

@@ -156,4 +156,4 @@ class Factory:
     async def drain(self) -> None:
         """Take no more requests, and hand the runs over."""
         self._draining = True
-        await self.manager.drain(self.settings.drain_s, keep=self._settlement.driven)
+        await self.manager.drain(self.settings.drain_ms / 1_000, keep=self._settlement.driven)

@@ -34,6 +34,6 @@ class OrchestratorSettings(Settings):
     owner: str = Field(default_factory=_owner, description="Name of this replica in leases.")
     lease_ms: int = Field(default=15_000, ge=1_000, description="A run without a sign of life for this long is taken over.")
     probe_interval_s: float = Field(default=30.0, gt=0, description="Time between probes of tools and models.")
-    drain_s: float = Field(default=20.0, ge=0, description="Time that runs get to reach a transition at shutdown.")
+    drain_ms: int = Field(default=20_000, ge=0, description="Time that runs get to reach a transition at shutdown.")
     keep_alive_s: float = Field(default=10.0, gt=0, description="Time between comment lines in an idle stream.")
     max_body_bytes: int = Field(default=4_194_304, ge=1_024, description="Longest request body.")

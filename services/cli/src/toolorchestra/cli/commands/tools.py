@@ -44,7 +44,12 @@ def list_command(
 
 def check_command(
     context: typer.Context,
-    names: Annotated[list[str] | None, typer.Argument(metavar="[TOOL]...", help="Show only these, and fail unless they are ready; also the name of the manifest.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[TOOL]...", help="Show only these, and fail unless they are ready; also the name of the manifest."
+        ),
+    ] = None,
     as_json: JsonOption = False,
     url: UrlOption = None,
     key: KeyOption = None,

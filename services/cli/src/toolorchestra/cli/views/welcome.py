@@ -1,13 +1,15 @@
 """What a person needs once a platform answers: address, key, names, and three lines of Python."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from toolorchestra.cli.views.values import text
+
+OPTIONAL: Final = frozenset({"web-search"})  # shipped, but they need something that only a person has
 
 
 def welcome(url: str, key: str, *, models: Sequence[Mapping[str, Any]], tools: Mapping[str, Any]) -> RenderableType:
@@ -26,7 +28,9 @@ def missing(tools: Mapping[str, Any]) -> Text:
     lines = Text()
     for tool in tools.get("data", []):
         if not tool.get("ready"):
-            lines.append(f"{tool.get('name')} is not ready: {why_not(tool)}\n", style="yellow")
+            optional = tool.get("name") in OPTIONAL
+            said = f"optional: {tool.get('name')} needs setting up" if optional else f"{tool.get('name')} is not ready"
+            lines.append(f"{said}: {why_not(tool)}\n", style="dim" if optional else "yellow")
     for problem in faults(tools):
         lines.append(f"{problem.get('source')}: {problem.get('message')}\n", style="red")
     return lines
@@ -35,7 +39,8 @@ def missing(tools: Mapping[str, Any]) -> Text:
 def why_not(tool: Mapping[str, Any]) -> str:
     """Why a tool is not ready, and what to do about it on this machine."""
     message = str(tool.get("message") or tool.get("reason") or "it was not tried yet")
-    return f"{message}; here: `toolorchestra up --allow-egress HOST:PORT`" if tool.get("reason") == "EgressDenied" else message
+    closed = tool.get("reason") == "EgressDenied" and "--allow-egress" not in message
+    return f"{message}; here: `toolorchestra up --allow-egress HOST:PORT`" if closed else message
 
 
 def faults(tools: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -69,10 +69,16 @@ class Offer(Model):
         pattern=r"^[A-Za-z0-9_-]+$",
         description="Operation, e.g. `answer`, `code`, `math`.",
     )
-    description: str | None = Field(default=None, max_length=4096, description="What this offer is for; the orchestrator reads this. Default: the model's.")
+    description: str | None = Field(
+        default=None, max_length=4096, description="What this offer is for; the orchestrator reads this. Default: the model's."
+    )
     instructions: str | None = Field(default=None, max_length=8192, description="System prompt of this operation.")
-    capabilities: list[Capability] = Field(default_factory=list, max_length=16, description="What this offer is good at. Default: the model's.")
-    max_output_tokens: int | None = Field(default=None, ge=1, le=131_072, description="Most output tokens of one call. Default: the model's.")
+    capabilities: list[Capability] = Field(
+        default_factory=list, max_length=16, description="What this offer is good at. Default: the model's."
+    )
+    max_output_tokens: int | None = Field(
+        default=None, ge=1, le=131_072, description="Most output tokens of one call. Default: the model's."
+    )
 
 
 class ExpertModelSpec(Model):
