@@ -3,7 +3,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-PYTHON_SOURCES := services/*/src tools/*/src
+PYTHON_SOURCES := services/*/src tools/*/src operator/src
 BIN := .venv/bin
 T ?=
 
@@ -67,6 +67,10 @@ bench: dev ## Measurements side by side with peers, as ratios; T=name narrows
 .PHONY: lock
 lock: dev ## Choose the versions of all dependencies anew and write the locks
 	@infra/lock.sh
+
+.PHONY: crds
+crds: dev ## Write the chart of the custom resources and their reference from the models
+	@$(BIN)/python infra/crds.py && $(BIN)/python infra/reference.py
 
 .PHONY: clean
 clean: ## Remove environments, caches and build results; data in .toolorchestra/ stay

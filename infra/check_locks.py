@@ -14,6 +14,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 RUNTIME, DEV = "requirements.lock", "requirements-dev.lock"
+IMAGE, SANDBOX = "requirements-image.lock", "requirements-sandbox.lock"
+IN_SANDBOX = ("services/core", "services/kit", "services/ledger", "services/executors", "services/worker", "tools/python")
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", re.MULTILINE)
 
 
@@ -23,14 +25,29 @@ def locked(path: Path) -> dict[str, str]:
 
 
 def asked(root: Path) -> Iterator[tuple[str, str, Requirement]]:
-    """(who asks, the lock it must be in, what) for every member and for the root's groups."""
-    for path in [*root.glob("services/*/pyproject.toml"), *root.glob("tools/*/pyproject.toml")]:
-        for text in project(path)["project"].get("dependencies", []):
-            yield str(path.relative_to(root)), RUNTIME, Requirement(text)
+    """(who asks, a lock it must be in, what) for every member and for the root's groups."""
+    for path in [
+        *root.glob("services/*/pyproject.toml"),
+        *root.glob("tools/*/pyproject.toml"),
+        root / "operator/pyproject.toml",
+    ]:
+        for text in project(path)["project"].get("dependencies", []) if path.exists() else ():
+            yield from ((str(path.relative_to(root)), lock, Requirement(text)) for lock in locks_of(path.relative_to(root)))
     groups = project(root / "pyproject.toml").get("dependency-groups", {})
     for group, texts in groups.items():
-        for text in texts:
+        for text in (text for text in texts if isinstance(text, str)):
             yield f"group {group}", RUNTIME if group == "build" else DEV, Requirement(text)
+
+
+def locks_of(member: Path) -> tuple[str, ...]:
+    """The locks that must hold what a member asks for, besides the one for development."""
+    match str(member.parent):
+        case "services/cli":
+            return (RUNTIME,)
+        case "operator":
+            return (IMAGE,)
+        case name:
+            return (RUNTIME, IMAGE, SANDBOX) if name in IN_SANDBOX else (RUNTIME, IMAGE)
 
 
 def project(path: Path) -> dict[str, Any]:
@@ -38,7 +55,7 @@ def project(path: Path) -> dict[str, Any]:
 
 
 def problems(root: Path) -> Iterator[str]:
-    locks = {name: locked(root / name) for name in (RUNTIME, DEV)}
+    locks = {name: locked(root / name) for name in (RUNTIME, IMAGE, SANDBOX, DEV)}
     for who, lock, requirement in asked(root):
         name = canonicalize_name(requirement.name)
         if name.startswith("toolorchestra-"):
@@ -49,15 +66,14 @@ def problems(root: Path) -> Iterator[str]:
                 yield f"{file}: {name} is missing; {who} asks for it"
             elif not requirement.specifier.contains(version, prereleases=True):
                 yield f"{file}: {name} {version} does not fit {requirement}, asked for by {who}"
-    yield from (
-        f"{DEV}: {name} differs from {RUNTIME}" for name in locks[RUNTIME] if locks[DEV].get(name) != locks[RUNTIME][name]
-    )
+    for lock in (RUNTIME, IMAGE, SANDBOX):
+        yield from (f"{DEV}: {name} differs from {lock}" for name in locks[lock] if locks[DEV].get(name) != locks[lock][name])
 
 
 def main(root: str = ".") -> int:
     found = sorted(set(problems(Path(root))))
     print(
-        "\n".join(found) + "\nrun `make lock` and commit both locks" if found else "the locks hold what the workspace asks for"
+        "\n".join(found) + "\nrun `make lock` and commit the locks" if found else "the locks hold what the workspace asks for"
     )
     return 1 if found else 0
 

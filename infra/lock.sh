@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Writes requirements.lock (what the platform runs with) and requirements-dev.lock (everything), with hashes.
+# Writes requirements.lock (what a laptop runs with), requirements-image.lock and requirements-sandbox.lock (what the container
+# images hold) and requirements-dev.lock (everything), with hashes.
 # They name no package registry, so they hold wherever packages come from; uv.lock does name one and is not committed.
 # `lock.sh --upgrade` takes the newest versions that fit.
 set -euo pipefail
@@ -12,12 +13,14 @@ export_lock() {
   local file=$1
   shift
   "$UV" export --quiet --frozen --format requirements-txt --no-emit-workspace --no-header --no-annotate \
-    --group build "$@" --output-file "$file" >/dev/null
+    "$@" --output-file "$file" >/dev/null
   if grep -nE '://|^--|^-[a-z]' "$file"; then
     echo "$file would name a registry or an option (above); nothing of that kind may be committed" >&2
     exit 1
   fi
   echo "$file: $(grep -c '==' "$file") packages"
 }
-export_lock requirements.lock --no-dev
-export_lock requirements-dev.lock --group dev
+export_lock requirements.lock --no-dev --group build
+export_lock requirements-image.lock --only-group image --only-group build
+export_lock requirements-sandbox.lock --only-group sandbox --only-group build
+export_lock requirements-dev.lock --group dev --group build

@@ -7,19 +7,22 @@ import argparse
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Final, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import typer
 from pydantic import BaseModel, SecretStr
+from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
 from toolorchestra.cli.main import create_app
 from toolorchestra.core.durations import Duration
 from toolorchestra.core.resources import API_VERSION, KINDS, BudgetPolicySpec
 from toolorchestra.core.resources.meta import Capability, Name, Usd
+from toolorchestra.core.resources.pods import Quantity
+from toolorchestra.core.resources.status import Status
 from toolorchestra.kit.settings import NESTING, PREFIX, Settings
 from toolorchestra.orchestrator.settings import OrchestratorSettings
 from toolorchestra.worker.settings import WorkerSettings
@@ -43,7 +46,13 @@ PLAIN: Final[Mapping[Any, str]] = {
     Path: "path",
 }
 MONEY: Final = 'US dollars, e.g. `"0.05"`'
-SPECIAL: Final = ((Usd, MONEY), (Duration, "duration, e.g. `30s`"), (Name, "name"), (Capability, "word"))
+SPECIAL: Final = (
+    (Usd, MONEY),
+    (Duration, "duration, e.g. `30s`"),
+    (Quantity, "quantity, e.g. `500m` or `8Gi`"),
+    (Name, "name"),
+    (Capability, "word"),
+)
 SHARED_BY: Final = 4  # an option of so many commands stands once, at the top of the page
 INSIDE: Final[Mapping[str, str]] = {"list": "[]", "map": ".NAME"}  # how the path goes on into an item
 _DEFAULT: Final = re.compile(r"\s*(?<!\w)Default: (?P<text>.+?)\.?$")
@@ -66,18 +75,32 @@ def resources() -> str:
         "errors. Money is text in quotes, in US dollars, with at most nine decimal places. A duration is a whole number and\n"
         "`ms`, `s`, `m`, `h` or `d`. A name has lower-case letters, digits and `-`, at most 63 of them. `metadata.namespace`\n"
         "is the tenant; on one machine leave it out, then it is `default`. `status` is written by the platform.\n\n"
-        "These act on one machine now: Tool, ExpertModel with `endpoint`, Orchestrator, BudgetPolicy. ExpertModel with\n"
-        "`kserve` or `inferenceServiceRef` and the last three kinds are read and checked; what acts on them comes with\n"
-        "Kubernetes. `spec.alerts` of a BudgetPolicy has no effect yet.\n"
+        "On one machine act Tool, ExpertModel with `endpoint`, Orchestrator and BudgetPolicy. ExpertModel with `kserve` or\n"
+        "`inferenceServiceRef` and the last three kinds need a cluster with the operator; on one machine they are only read\n"
+        "and checked. `mcp.stdio` is for manifests in files only. On a cluster the API server checks the same rules when a\n"
+        "manifest is applied, `kubectl explain` shows these descriptions, and the operator reports the rest in `status`.\n"
     )
-    return "\n".join([intro, *(_kind(name, kind) for name, kind in KINDS.items())])
+    common = f"## Status\n\n{_sentence(Status)}\n\n{_observed(fields(Status, 'status'))}"
+    return "\n".join([intro, *(_kind(name, kind) for name, kind in KINDS.items()), common])
 
 
 def _kind(name: str, kind: type[BaseModel]) -> str:
-    spec = kind.model_fields["spec"].annotation
-    if not (isinstance(spec, type) and issubclass(spec, BaseModel)):
-        raise TypeError(f"{name} has no spec")
-    return f"## {name}\n\n{_sentence(kind)}\n\n{table(('field', 'type', 'default', 'meaning'), fields(spec, 'spec'))}"
+    spec, status = (_model(kind, part) for part in ("spec", "status"))
+    wanted = table(("field", "type", "default", "meaning"), fields(spec, "spec"))
+    own = tuple(f"`status.{to_camel(field)}" for field in status.model_fields if field not in Status.model_fields)
+    seen = _observed(row for row in fields(status, "status") if row.name.startswith(own))
+    return f"## {name}\n\n{_sentence(kind)}\n\n{wanted}\nBeside [what all kinds report](#status):\n\n{seen}"
+
+
+def _observed(rows: Iterable[Row]) -> str:
+    return table(("status", "type", "meaning"), ((row.name, row.kind, row.about) for row in rows))
+
+
+def _model(kind: type[BaseModel], part: str) -> type[BaseModel]:
+    model = _without_none(kind.model_fields[part].annotation)
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        raise TypeError(f"{kind.__name__} has no {part}")
+    return model
 
 
 def fields(model: type[BaseModel], path: str) -> Iterator[Row]:

@@ -12,11 +12,17 @@ lock_of() {
   esac
 }
 
+# A laptop has no use for the operator.
+members_of() {
+  ls services/*/pyproject.toml tools/*/pyproject.toml
+  [[ $1 == runtime ]] || ls operator/pyproject.toml
+}
+
 kind=${1:-}
 lock=$(lock_of "$kind")
-members=(services/*/pyproject.toml tools/*/pyproject.toml)
+mapfile -t members < <(members_of "$kind")
 
-fingerprint() { cat "$(lock_of "$1")" "${members[@]}" infra/setup.sh | git hash-object --stdin; }
+fingerprint() { cat "$(lock_of "$1")" $(members_of "$1") infra/setup.sh | git hash-object --stdin; }
 is_current() { [[ -x .venv/bin/python && -f .venv/$1.installed && $(<".venv/$1.installed") == "$(fingerprint "$1")" ]]; }
 
 # The development environment holds the runtime's, in the same versions.

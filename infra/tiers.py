@@ -15,6 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
+SOURCES = ("services/*/src", "tools/*/src", "operator/src")
 NOT_TIERS = {"support", "data"}
 FIRST_TIERS = ("unit", "integration")
 
@@ -38,9 +39,7 @@ class Result:
 
 
 def checks() -> list[Step]:
-    sources = [
-        str(path.relative_to(ROOT)) for pattern in ("services/*/src", "tools/*/src") for path in sorted(ROOT.glob(pattern))
-    ]
+    sources = [str(path.relative_to(ROOT)) for pattern in SOURCES for path in sorted(ROOT.glob(pattern))]
     return [
         Step("lint", (str(BIN / "ruff"), "check", ".")),
         Step("format", (str(BIN / "ruff"), "format", "--check", ".")),

@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 from pytest_socket import disable_socket, socket_allow_hosts
 
-pytest_plugins = ["tests.support.services", "tests.support.platform"]
+pytest_plugins = [
+    "tests.support.services",
+    "tests.support.platform",
+    "tests.support.cluster",
+    "tests.support.crds",
+    "tests.support.operators",
+]
 
 UNIT = Path(__file__).parent / "unit"
 

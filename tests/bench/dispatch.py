@@ -1,9 +1,11 @@
 """Dispatching a call through Celery beside hand-written loops that write the same two rows, claim and finish.
 
 Through Celery a call id is published, a worker process claims, executes and finishes it, and its signal resolves the waiter. The
-hand-written loops claim, execute and finish with the same statements, without leases, spans or patience: one takes ids from a
-list of the same broker, in a process of its own, as any home-made queue would; the other takes them from a queue in memory of the
-caller's own process, which no crash survives. A loop without rows is printed for information.
+hand-written loops claim, execute and finish with the same statements on as many connections, and one of them signals the same
+way; they have no leases, spans, log or patience. That one takes ids from a list of the same broker, in a process of its own, as
+any home-made queue would; the other takes them from a queue in memory of the caller's own process, which no crash survives. A
+loop without rows is printed for information, and so is the floor: a task of stock Celery over the same broker that touches no
+database and executes nothing, but only signals.
 
 Run it with ``python -m tests.bench.dispatch``; it prints ratios and never fails on seconds.
 """
@@ -15,11 +17,15 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from celery import Celery
+from celery.platforms import SecurityWarning
+from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
 from tests.integration.worker.harness import CALCULATOR, TENANT, Desk, WorkerProcess, function_of
@@ -42,6 +48,7 @@ AT_ONCE = 16
 CONNECTIONS = 8
 ARGUMENTS = {"expression": "6 * 7"}
 LIST = "bench:calls"
+FLOOR = "bench.floor"  # a task and its queue
 ROUNDS = 3  # the ways take turns, so that what else the machine does meets all of them
 CALLS = 400  # at most, of one way and round
 
@@ -66,8 +73,7 @@ class ByHand:
             yield cls(database, toolbox.executors)
 
     async def with_rows(self, call_id: str) -> None:
-        async with self._database.system() as connection:
-            claim = await calls.claim(connection, call_id, lease_ms=15_000)
+        claim = await calls.claim(self._database, call_id, lease_ms=15_000)
         assert isinstance(claim, Claim)
         outcome = await self.without_rows(call_id)
         (stored, *_) = await self._database.execute(calls.finish_steps(call_id, claim.attempt, outcome))
@@ -89,6 +95,23 @@ async def serve(url: str, broker: str) -> None:
                 await redis.publish(call_channel(call_id.decode().rsplit("/", 2)[0]), call_id)
 
         await asyncio.gather(*(take() for _ in range(AT_ONCE)))
+
+
+def serve_floor(broker: str) -> None:
+    """A worker of stock Celery, set up as lean as it gets, whose task does nothing but signal."""
+    warnings.filterwarnings("ignore", category=SecurityWarning)  # root is no danger without pickles
+    app = Celery("bench", broker=broker, set_as_current=False)
+    app.conf.update(task_ignore_result=True, worker_prefetch_multiplier=1, worker_enable_remote_control=False)
+    redis = SyncRedis.from_url(broker)
+
+    def tell(call_id: str) -> None:
+        redis.publish(call_channel(call_id.rsplit("/", 2)[0]), call_id)
+
+    app.task(tell, name=FLOOR, ignore_result=True, shared=False)
+    app.Worker(
+        pool_cls="threads", concurrency=AT_ONCE, queues=[FLOOR], loglevel="ERROR", quiet=True, without_gossip=True,
+        without_mingle=True, without_heartbeat=True,
+    ).start()  # fmt: skip
 
 
 class Waiters:
@@ -209,14 +232,20 @@ async def ways(desk: Desk, url: str, broker: str) -> AsyncIterator[list[Way]]:
         rows = await stack.enter_async_context(Loop(by_hand.with_rows).running())
         bare = await stack.enter_async_context(Loop(by_hand.without_rows).running())
 
+        celery = stack.enter_context(Celery("bench", broker=broker, set_as_current=False))
+
         async def push(call_id: str) -> None:
             await redis.lpush(LIST, call_id)
+
+        async def send(call_id: str) -> None:
+            await asyncio.to_thread(celery.send_task, FLOOR, (call_id,), queue=FLOOR, ignore_result=True)
 
         yield [
             Way("Celery", waiters.through(desk.publish)),
             Way("a loop in another process", waiters.through(push)),
             Way("a loop in this process", rows.dispatch),
             Way("a loop without rows", bare.dispatch),
+            Way("an empty task of stock Celery", waiters.through(send)),
         ]
 
 
@@ -229,17 +258,18 @@ async def measure(url: str, broker: str, seconds: float) -> None:
                 await way.measure(call_ids, seconds / ROUNDS)
             if number == 0:  # connections, caches and threads are made in the first round
                 found[:] = [Way(way.name, way.dispatch) for way in found]
-    celery, other, same, _ = found
+    celery, other, same, _, floor = found
     for way in found:
         print(way)
     print(f"{celery.over(other)}   (aim <= 1.3x)")
     print(celery.over(same))
+    print(floor.over(other))
 
 
 @contextmanager
-def hand_written_worker(url: str, broker: str) -> Iterator[None]:
-    command = (sys.executable, "-m", "tests.bench.dispatch", "--serve", url, broker)
-    process = subprocess.Popen(leashed(command))
+def peer(*arguments: str) -> Iterator[None]:
+    """A worker to compare with, as a process."""
+    process = subprocess.Popen(leashed((sys.executable, "-m", "tests.bench.dispatch", *arguments)))
     try:
         yield
     finally:
@@ -261,7 +291,8 @@ def compare(seconds: float) -> None:
             log__level="warning", telemetry__traces_folder=None,
         )  # fmt: skip
         stack.callback(worker.end)
-        stack.enter_context(hand_written_worker(url, broker))
+        stack.enter_context(peer("--serve", url, broker))
+        stack.enter_context(peer("--serve-floor", broker))
         worker.start()
         asyncio.run(asyncio.wait_for(measure(url, broker, seconds), 60 + 20 * seconds))
 
@@ -270,9 +301,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=2.0, help="per measurement")
     parser.add_argument("--serve", nargs=2, metavar=("URL", "BROKER"), help="be the hand-written worker")
+    parser.add_argument("--serve-floor", metavar="BROKER", help="be the worker of stock Celery")
     options = parser.parse_args()
     if options.serve:
         asyncio.run(serve(*options.serve))
+    elif options.serve_floor:
+        serve_floor(options.serve_floor)
     else:
         compare(options.seconds)
 

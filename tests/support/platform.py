@@ -50,6 +50,30 @@ def manifest(kind: str, name: str, spec: object, namespace: str = "default") -> 
     return {"apiVersion": "toolorchestra.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}
 
 
+def tool(name: str, url: str, **spec: object) -> dict[str, object]:
+    """A Tool over HTTP that takes one text, ``n``. It only reads, unless ``spec`` says otherwise."""
+    schema = {"type": "object", "properties": {"n": {"type": "string"}}, "required": ["n"], "additionalProperties": False}
+    effects = spec.get("sideEffects", "readOnly")
+    body: dict[str, object] = {
+        "description": f"The tool {name}.",
+        "parameters": schema,
+        "http": {"method": "GET" if effects == "readOnly" else "POST", "url": url, "query": {"n": "{n}"}},
+        "sideEffects": effects,
+        **spec,
+    }
+    return manifest("Tool", name, body)
+
+
+def manager(name: str = "manager", model: str = "small", **spec: object) -> dict[str, object]:
+    """An Orchestrator whose policy is an ExpertModel."""
+    return manifest("Orchestrator", name, {"policy": {"expertModelRef": {"name": model}}, **spec})
+
+
+def inside(namespace: str, *documents: dict[str, object]) -> list[dict[str, object]]:
+    """The same manifests in another namespace."""
+    return [{**one, "metadata": {**one["metadata"], "namespace": namespace}} for one in documents]  # type: ignore[dict-item]
+
+
 @dataclass
 class Replica:
     """One process: an orchestrator at ``url``, or a worker, which has none."""
@@ -231,6 +255,38 @@ class Platform:
         """The stored facts of a run, in order, each with its ``seq``."""
         rows = self.sql("SELECT seq, body::text FROM events WHERE run = %s ORDER BY seq", run_id)
         return [{"seq": seq, **json.loads(body)} for seq, body in rows]
+
+    def runs(self) -> set[str]:
+        """The ids of all runs."""
+        return {row[0] for row in self.sql("SELECT id FROM runs")}
+
+    def new_run(self, known: set[str]) -> str:
+        """The run that was not there before, as soon as it is there."""
+        wait_until(lambda: bool(self.runs() - known))
+        return (self.runs() - known).pop()
+
+    def run_named(self, name: str) -> str:
+        """The run with this ``name`` in its metadata, as soon as it is there."""
+        query = "SELECT id FROM runs WHERE metadata->>'name' = %s"
+        wait_until(lambda: bool(self.sql(query, name)))
+        return str(self.sql(query, name)[0][0])
+
+    def ended(self, run_id: str) -> bool:
+        """Whether the run is over."""
+        return self.sql("SELECT state FROM runs WHERE id = %s", run_id) == [("ended",)]
+
+    def status(self, run_id: str) -> str:
+        """How the run ended."""
+        return str(self.sql("SELECT status FROM runs WHERE id = %s", run_id)[0][0])
+
+    def entries(self, run_id: str) -> list[tuple[str, int]]:
+        """Kind and amount of the run's money entries, in order."""
+        query = "SELECT e.kind, e.amount FROM entries e JOIN holds h ON h.id = e.hold"
+        return self.sql(f"{query} WHERE h.run = %s AND e.unit = 'nano_usd' ORDER BY e.id", run_id)  # type: ignore[return-value]
+
+    def charged(self, run_id: str) -> int:
+        """What the run cost in nano-USD, by the ledger."""
+        return sum(amount for _, amount in self.entries(run_id))
 
     def fact_types(self, run_id: str) -> list[str]:
         """What happened in a run, in words."""

@@ -65,6 +65,7 @@ class World:
     keys: dict[str, Json] = field(default_factory=lambda: {"to_1.secret": {"id": "1", "name": "first"}})
     requests: list[tuple[str, str, Any]] = field(default_factory=list)
     problems: list[Json] = field(default_factory=list)
+    tools: list[Json] = field(default_factory=lambda: list(TOOLS))
     cancelled: threading.Event = field(default_factory=threading.Event)
     deleted: set[str] = field(default_factory=set)
     rejected_keys: set[str] = field(default_factory=set)
@@ -135,7 +136,7 @@ class ContractHandler(BaseHTTPRequestHandler):
             case ("POST", "plan"):
                 self._json(PLAN)
             case ("GET", "tools") | ("POST", "tools", "check"):
-                self._json({"object": "list", "data": TOOLS, "problems": self.world.problems})
+                self._json({"object": "list", "data": self.world.tools, "problems": self.world.problems})
             case ("POST", "tools", name, "call"):
                 self._json(self._call(name, body))
             case ("GET", "runs"):
@@ -177,7 +178,10 @@ class ContractHandler(BaseHTTPRequestHandler):
                 self._send(200, "text/csv", b"BilledCost,BillingCurrency\n0.0012,USD\n")
             case ("GET", "usage"):
                 group = {name: f"some {name}" for name in query.get("group_by", [])}
-                self._json({"data": [{**group, "spent_usd": "0.0012", "estimated_usd": "0.00", "calls": 3, "runs": 2}]})
+                spent = {"spent_usd": "0.0012", "estimated_usd": "0.00", "calls": 3, "runs": 2}
+                decided = {"spent_usd": "0.0034", "estimated_usd": "0.00", "calls": 5, "runs": 2}
+                managed = [{**group, "function": None, **decided}] if "function" in group else []
+                self._json({"data": [{**group, **spent}, *managed]})
             case ("GET", "budget"):
                 self._json(BUDGET)
             case _:

@@ -106,6 +106,7 @@ def test_a_dry_run_asks_for_a_plan_only(cli, world):
     ("question", "says", "fix"),
     [
         ("broke today", "day: $1.00 of $1.00 are spent", "toolorchestra budget show"),
+        ("broke today", "with --max-cost: raise it", "a BudgetPolicy manifest sets the limits"),
         ("cut the line", "broke off before its end", "toolorchestra runs show"),
         ("fails in between", "the model's server went away", ""),
     ],
@@ -255,6 +256,28 @@ def test_a_tool_named_in_the_check_must_be_ready(cli):
     assert "no tool is named hammer" in err
 
 
+def test_a_check_of_named_tools_shows_these_alone(cli):
+    code, out, _ = cli("tools", "check", "web-search")
+    assert code == FAILURE
+    assert "web_search" in out or "web-search" in out
+    assert "calculator" not in out
+
+
+def test_the_name_of_a_manifest_means_all_functions_that_it_offers(cli, world):
+    world.tools += [
+        {"name": f"hr__{operation}", "resource": "hr", "kind": "Tool", "ready": ready}
+        for operation, ready in (("find", True), ("leave", True))
+    ]
+    code, out, _ = cli("tools", "check", "hr")
+    assert (code, "hr__find" in out, "hr__leave" in out) == (0, True, True)
+    assert "calculator" not in out
+    world.tools[-1]["ready"] = False
+    assert cli("tools", "check", "hr")[0] == FAILURE
+    assert cli("tools", "check", "hr__find")[0] == 0
+    code, _, err = cli("tools", "check", "hr", "hammer")
+    assert (code, "no tool is named hammer" in err) == (FAILURE, True)
+
+
 def test_a_tool_is_called_by_hand(cli, world):
     code, out, err = cli("tools", "call", "calculator", "expression=17 * 23")
     assert (code, out) == (0, "391\n")
@@ -282,6 +305,15 @@ def test_usage_is_grouped_as_wished(cli, world):
     (asked,) = [path for _, path, _ in world.requests if "usage" in path]
     assert "group_by=key&group_by=metadata%3Ateam" in asked
     assert "since=2026-11-01T00%3A00%3A00%2B00%3A00" in asked
+
+
+def test_what_was_spent_on_no_function_is_called_decisions(cli):
+    code, out, _ = cli("usage")
+    assert code == 0
+    (decided,) = [line for line in out.splitlines() if "decisions" in line]
+    assert "$0.0034" in decided
+    assert "decisions" not in cli("usage", "--by", "model")[1]
+    assert "decisions" not in cli("usage", "--json")[1], "programs get what is stored"
 
 
 def test_usage_as_csv_is_printed_as_it_came(cli):

@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -224,6 +225,29 @@ async def test_a_part_that_never_gets_ready_is_reported_and_the_others_stop(plat
             await supervisor.start(idle, slow)
         pids = pids_of(platform_folder)
     assert all(is_gone(pid) for pid in pids)
+
+
+async def test_a_port_that_is_taken_while_the_part_starts_is_named_with_the_fix(platform_folder):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        late = script(f"import socket; socket.create_server(('127.0.0.1', {port}))")
+        with pytest.raises(PartFailedError, match="ended with status 1") as caught:
+            async with Supervisor(platform_folder) as supervisor:
+                await supervisor.start(Part(name="late", argv=late, port=port))
+    assert caught.value.hint == f"port {port} is taken; choose another with --port"
+
+
+async def test_another_servers_answer_does_not_make_a_part_ready(platform_folder):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        deaf = Part(name="deaf", argv=("sleep", "60"), port=other.getsockname()[1])
+        async with Supervisor(platform_folder, startup_ms=300) as supervisor:
+            with pytest.raises(PartFailedError, match="deaf was not ready") as caught:
+                await supervisor.start(deaf)
+    assert caught.value.hint == f"port {deaf.port} is taken; choose another with --port"
 
 
 async def never_ready() -> bool:

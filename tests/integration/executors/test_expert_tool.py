@@ -12,7 +12,6 @@ from opentelemetry.trace import SpanKind
 
 from tests.integration.executors.making import expert_call, make_expert, make_tool, tool_call
 from toolorchestra.core.calls import Status
-from toolorchestra.core.chat import Meter
 from toolorchestra.executors.factory import Toolbox, open_toolbox
 from toolorchestra.executors.testing import Behaviour, CountingProvider
 from toolorchestra.executors.testing.provider import DEFAULT_PRICE
@@ -80,8 +79,9 @@ async def test_an_expert_that_is_not_there_costs_nothing(toolbox: Toolbox) -> No
 
 async def test_a_cancelled_expert_stops_and_leaves_its_meter(toolbox: Toolbox, provider: CountingProvider) -> None:
     provider.behave(Behaviour(tokens=1_000, delay_ms=10))
-    meter = Meter()
-    task = asyncio.create_task(toolbox.executors.execute(expert_call(make_expert(provider.url)), meter=meter))
+    call = expert_call(make_expert(provider.url))
+    meter = call.meter
+    task = asyncio.create_task(toolbox.executors.execute(call))
     async with asyncio.timeout(3):
         while not meter.usage.output:
             await asyncio.sleep(0.01)

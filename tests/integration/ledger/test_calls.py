@@ -23,8 +23,7 @@ async def start(run: Run, *, side_effects: str = "readOnly", timeout_ms: int = 6
 
 
 async def claim(ledger: Ledger, call: str, *, lease_ms: int = 60_000) -> Claim | StoredCall:
-    async with ledger.database.system() as connection:
-        return await calls.claim(connection, call, lease_ms=lease_ms)
+    return await calls.claim(ledger.database, call, lease_ms=lease_ms)
 
 
 async def finish(ledger: Ledger, call: str, attempt: int, outcome: Outcome = DONE) -> bool:

@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import secrets
 import subprocess
 import sys
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from tests.integration.ledger.shorthand import Ledger
 from toolorchestra.core.errors import UnavailableError
@@ -122,3 +124,37 @@ def test_the_command_says_what_is_missing():
     assert (refused.returncode, "TOOLORCHESTRA_DATABASE_URL" in refused.stderr) == (2, True)
     refused = command("check", "--dsn", "postgresql://nobody@/none?host=/nowhere&connect_timeout=1")
     assert (refused.returncode, refused.stderr.startswith("the database is not available")) == (2, True)
+
+
+def test_a_migration_by_the_owner_admits_the_login_of_the_services(empty_database_url):
+    login = f"service_{secrets.token_hex(4)}"
+    server = conninfo_to_dict(empty_database_url)
+    url = f"postgresql://{login}:secret@/{server['dbname']}?host={server['host']}"
+    environment = os.environ | {"TOOLORCHESTRA_OWNER_URL": empty_database_url, "TOOLORCHESTRA_DATABASE_URL": url}
+
+    def ledger(*arguments: str) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, "-m", "toolorchestra.ledger", *arguments]
+        return subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
+
+    try:
+        assert ledger("migrate").stdout.endswith("admitted the services' login\n")
+        assert ledger("migrate").stdout == "nothing to do\n"
+        assert ledger("check").stdout == f"schema {MAX_VERSION}: ok\n"
+        with psycopg.connect(url) as connection:
+            connection.execute("SET ROLE toolorchestra_system")
+            assert connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = session_user").fetchone() == (False,)
+    finally:
+        with psycopg.connect(empty_database_url, autocommit=True) as connection:
+            connection.execute(f"DROP ROLE {login}")
+
+
+def test_a_check_waits_for_the_schema(empty_database_url):
+    words = [sys.executable, "-m", "toolorchestra.ledger", "check", "--wait", "60"]
+    environment = os.environ | {"TOOLORCHESTRA_DATABASE_URL": empty_database_url}
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as waiting:
+        try:
+            assert "no schema yet" in waiting.stderr.readline()
+            command("migrate", dsn=empty_database_url)
+            assert waiting.communicate(timeout=60)[0] == f"schema {MAX_VERSION}: ok\n"
+        finally:
+            waiting.kill()

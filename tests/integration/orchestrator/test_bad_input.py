@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.integration.orchestrator.peers import BIG, ToolPeer
-from tests.support.platform import Platform, PlatformFactory, expert, manifest, wait_until
+from tests.support.platform import Platform, PlatformFactory, expert, manager, manifest, tool, wait_until
 from toolorchestra.executors.testing import Behaviour, CountingProvider
 
 pytestmark = pytest.mark.timeout(120)
@@ -20,35 +20,15 @@ MAX_RESULT_BYTES = 4_096
 HELLO = [{"role": "user", "content": "hello"}]
 
 
-@pytest.fixture(scope="module")
-def provider() -> Iterator[CountingProvider]:
-    with CountingProvider() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def tools() -> Iterator[ToolPeer]:
-    with ToolPeer() as peer:
-        yield peer
-
-
-def tool(name: str, url: str, **spec: object) -> dict[str, object]:
+def strict(name: str, url: str, **spec: object) -> dict[str, object]:
+    """A tool that is quick to refuse."""
     schema = {
         "type": "object",
         "properties": {"n": {"type": "string", "maxLength": 8}},
         "required": ["n"],
         "additionalProperties": False,
     }
-    body = {
-        "description": f"The tool {name}.",
-        "parameters": schema,
-        "http": {"url": url, "query": {"n": "{n}"}},
-        "sideEffects": "readOnly",
-        "timeout": "1s",
-        "maxResultBytes": MAX_RESULT_BYTES,
-        **spec,
-    }
-    return manifest("Tool", name, body)
+    return tool(name, url, **{"parameters": schema, "timeout": "1s", "maxResultBytes": MAX_RESULT_BYTES, **spec})
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +36,9 @@ def platform(new_platform: PlatformFactory, provider: CountingProvider, tools: T
     with new_platform(provider, tools, TOOLORCHESTRA_DRAIN_MS="1000", TOOLORCHESTRA_MAX_BODY_BYTES="1048576") as made:
         made.apply(
             expert("small", provider),
-            manifest("Orchestrator", "manager", {"policy": {"expertModelRef": {"name": "small"}}}),
-            *(tool(name, f"{tools.url}/{name}") for name in ("look", "big", "binary", "hang", "broken")),
-            tool("nowhere", "http://127.0.0.1:9/", timeout="2s"),
+            manager(),
+            *(strict(name, f"{tools.url}/{name}") for name in ("look", "big", "binary", "hang", "broken")),
+            strict("nowhere", "http://127.0.0.1:9/", timeout="2s"),
         )
         made.start()
         yield made
@@ -307,7 +287,7 @@ MANIFESTS = {
                 {"description": "Two.", "http": {"url": "http://127.0.0.1/"}, "plugin": {"name": "calculator"}},
             )
         ),
-        ("backends.yaml", "two", "exactly one backend", "http", "plugin"),
+        ("backends.yaml", "two", "exactly one of http", "http", "plugin"),
     ),
     "field.yaml": (
         json.dumps(manifest("Tool", "odd", {"description": "Odd.", "plugin": {"name": "calculator"}, "colour": "blue"})),

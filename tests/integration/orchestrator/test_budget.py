@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from tests.integration.orchestrator.peers import ToolPeer
-from tests.support.platform import Platform, PlatformFactory, expert, manifest, wait_until
+from tests.support.platform import Platform, PlatformFactory, expert, inside, manager, manifest, tool, wait_until
 from toolorchestra.core.pricing import Price, worst_case
 from toolorchestra.core.tokens import input_bound_tokens
 from toolorchestra.executors.testing import Behaviour, CountingProvider
@@ -101,12 +101,6 @@ def provider() -> Iterator[CountingProvider]:
 
 
 @pytest.fixture(scope="module")
-def tools() -> Iterator[ToolPeer]:
-    with ToolPeer() as peer:
-        yield peer
-
-
-@pytest.fixture(scope="module")
 def platform(new_platform: PlatformFactory, provider: CountingProvider, tools: ToolPeer) -> Iterator[Platform]:
     with new_platform(provider, tools, TOOLORCHESTRA_DRAIN_MS="1000") as made:
         with made.connect() as connection:
@@ -133,20 +127,11 @@ def tenant(
     provider.behave(Behaviour(needs_tools=True))
     provider.bill.entries.clear()
     name = re.sub("[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[-60:].strip("-")
-    look = {
-        "description": "Looks.",
-        "parameters": {"type": "object", "properties": {"n": {"type": "string"}}, "required": ["n"]},
-        "http": {"url": f"{tools.url}/look", "query": {"n": "{n}"}},
-        "sideEffects": "readOnly",
-    }
 
     def make(*, max_tokens: int = ANSWER_TOKENS * 2, **policy: Any) -> Tenant:
         limits = {"maxOutputTokens": max_tokens, "timeout": "60s"}
         small = expert("small", provider, pricing=PRICING, maxOutputTokens=max_tokens)
-        manager = manifest("Orchestrator", "manager", {"policy": {"expertModelRef": {"name": "small"}}, "limits": limits})
-        documents = [small, manager, manifest("Tool", "look", look)]
-        for document in documents:
-            document["metadata"]["namespace"] = name  # type: ignore[index]
+        documents = inside(name, small, manager(limits=limits), tool("look", f"{tools.url}/look"))
         platform.apply(*documents, file=f"{name}.yaml")
         made = Tenant(platform, name, platform.new_key(name))
         made.limit(**policy)

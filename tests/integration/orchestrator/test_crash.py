@@ -19,7 +19,7 @@ import pytest
 from tests.integration.orchestrator.cases import CASES, TOOL_NANO_USD, Case
 from tests.integration.orchestrator.gates import Gates
 from tests.integration.orchestrator.peers import ToolPeer
-from tests.support.platform import Platform, PlatformFactory, expert, manifest, wait_until
+from tests.support.platform import Platform, PlatformFactory, expert, manager, tool, wait_until
 from toolorchestra.executors.testing import Behaviour, CountingProvider
 from toolorchestra.executors.testing.bill import Entry
 
@@ -75,21 +75,11 @@ class Outcome:
 
 
 def _tool(name: str, url: str, side_effects: str) -> dict[str, object]:
-    method = "GET" if side_effects == "readOnly" else "POST"
-    schema = {"type": "object", "properties": {"n": {"type": "string"}}, "required": ["n"], "additionalProperties": False}
-    spec = {
-        "description": f"The tool {name}.",
-        "parameters": schema,
-        "http": {"method": method, "url": url, "query": {"n": "{n}"}},
-        "sideEffects": side_effects,
-        "pricing": {"perCall": "0.001"},
-    }
-    return manifest("Tool", name, spec)
+    return tool(name, url, sideEffects=side_effects, pricing={"perCall": "0.001"})
 
 
 def _manager(name: str, model: str) -> dict[str, object]:
-    spec = {"policy": {"expertModelRef": {"name": model}}, "limits": {"timeout": "120s"}}
-    return manifest("Orchestrator", name, spec)
+    return manager(name, model, limits={"timeout": "120s"})
 
 
 def apply(platform: Platform, peers: Peers) -> None:
@@ -301,11 +291,11 @@ def test_it_calls_its_peers_no_more_often_than_it_must(outcome: Outcome, peers: 
 
 
 def test_a_destructive_peer_counts_at_most_one_and_a_repeated_call_keeps_its_key(outcome: Outcome, peers: Peers) -> None:
-    for tool in outcome.case.calls:
-        keys = peers.tools.keys(f"{outcome.case.name} {tool}")
-        if "pay" in tool:
+    for called in outcome.case.calls:
+        keys = peers.tools.keys(f"{outcome.case.name} {called}")
+        if "pay" in called:
             assert keys.total() <= 1
-        if "look" not in tool:
+        if "look" not in called:
             assert len(keys) <= 1
             assert None not in keys
 

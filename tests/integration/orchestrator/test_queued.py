@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.orchestrator.gates import Gates
 from tests.integration.orchestrator.peers import ToolPeer
-from tests.support.platform import Platform, PlatformFactory, Replica, expert, manifest, wait_until
+from tests.support.platform import Platform, PlatformFactory, Replica, expert, manager, tool, wait_until
 from toolorchestra.executors.testing import Behaviour, CountingProvider
 
 pytestmark = pytest.mark.timeout(180)
@@ -47,17 +47,8 @@ def lost() -> Iterator[ToolPeer]:
 
 
 def queued(name: str, url: str, **spec: object) -> dict[str, object]:
-    schema = {"type": "object", "properties": {"n": {"type": "string"}}, "required": ["n"]}
-    body = {
-        "description": f"The tool {name}.",
-        "parameters": schema,
-        "http": {"method": "POST", "url": url, "query": {"n": "{n}"}},
-        "execution": "queued",
-        "sideEffects": "destructive",
-        "pricing": {"perCall": "0.001"},
-        **spec,
-    }
-    return manifest("Tool", name, body)
+    wanted = {"execution": "queued", "sideEffects": "destructive", "pricing": {"perCall": "0.001"}, **spec}
+    return tool(name, url, **wanted)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +58,7 @@ def platform(
     with new_platform(provider, held, prompt, lost, TOOLORCHESTRA_DRAIN_MS="1000") as made:
         made.apply(
             expert("small", provider),
-            manifest("Orchestrator", "manager", {"policy": {"expertModelRef": {"name": "small"}}}),
+            manager(),
             queued("pay-slowly", f"{held.url}/hang"),
             queued("pay", f"{prompt.url}/pay"),
             queued("pay-briefly", f"{prompt.url}/pay", timeout="2s"),
@@ -77,12 +68,6 @@ def platform(
         made.wait_for(made.launch())
         assert made.key
         yield made
-
-
-@pytest.fixture
-def background() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(4) as threads:
-        yield threads
 
 
 def ask(platform: Platform, replica: Replica, tool: str, name: str, **metadata: str) -> httpx.Response:

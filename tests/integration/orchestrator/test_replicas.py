@@ -12,7 +12,7 @@ import pytest
 
 from tests.integration.orchestrator.gates import Gates
 from tests.integration.orchestrator.peers import ToolPeer
-from tests.support.platform import Platform, PlatformFactory, Replica, expert, manifest, wait_until
+from tests.support.platform import Platform, PlatformFactory, Replica, expert, manager, tool, wait_until
 from toolorchestra.executors.testing import Behaviour, CountingProvider
 from toolorchestra.orchestrator.settings import OrchestratorSettings
 
@@ -22,28 +22,12 @@ DRAIN_S = 2.0
 
 
 @pytest.fixture(scope="module")
-def provider() -> Iterator[CountingProvider]:
-    with CountingProvider() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def tools() -> Iterator[ToolPeer]:
-    with ToolPeer() as peer:
-        yield peer
-
-
-@pytest.fixture(scope="module")
 def deaf() -> Iterator[ToolPeer]:
     with ToolPeer(deaf=True) as peer:
         yield peer
 
 
-def paying(name: str, url: str) -> dict[str, object]:
-    schema = {"type": "object", "properties": {"n": {"type": "string"}}, "required": ["n"]}
-    http = {"method": "POST", "url": url, "query": {"n": "{n}"}}
-    spec = {"description": "Pays.", "parameters": schema, "http": http, "pricing": {"perCall": "0.001"}}
-    return manifest("Tool", name, {**spec, "sideEffects": "destructive"})
+PAYS = {"sideEffects": "destructive", "pricing": {"perCall": "0.001"}}
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +35,9 @@ def platform(new_platform: PlatformFactory, provider: CountingProvider, tools: T
     with new_platform(provider, tools, deaf, TOOLORCHESTRA_DRAIN_MS=str(int(DRAIN_S * 1_000))) as made:
         made.apply(
             expert("small", provider),
-            manifest("Orchestrator", "manager", {"policy": {"expertModelRef": {"name": "small"}}}),
-            paying("pay", f"{deaf.url}/pay"),
-            paying("pay-slowly", f"{tools.url}/hang-pay"),
+            manager(),
+            tool("pay", f"{deaf.url}/pay", **PAYS),
+            tool("pay-slowly", f"{tools.url}/hang-pay", **PAYS),
         )
         starting = [made.launch(), made.launch()]
         for replica in starting:
@@ -70,29 +54,9 @@ def replicas(platform: Platform) -> tuple[Replica, Replica]:
     return alive[-2], alive[-1]
 
 
-@pytest.fixture
-def background() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(8) as threads:
-        yield threads
-
-
 def ask(platform: Platform, replica: Replica, content: str, **fields: Any) -> httpx.Response:
     body = {"model": "manager", "messages": [{"role": "user", "content": content}], **fields}
     return platform.http(url=replica.url).post("/v1/chat/completions", json=body)
-
-
-def run_of(platform: Platform, name: str) -> str:
-    """The run with this metadata, as soon as it is there."""
-    wait_until(lambda: bool(_runs(platform, name)))
-    return _runs(platform, name)[0]
-
-
-def _runs(platform: Platform, name: str) -> list[str]:
-    return [row[0] for row in platform.sql("SELECT id FROM runs WHERE metadata->>'name' = %s", name)]
-
-
-def ended(platform: Platform, run_id: str) -> bool:
-    return platform.sql("SELECT state FROM runs WHERE id = %s", run_id) == [("ended",)]
 
 
 def money(platform: Platform) -> list[tuple[Any, ...]]:
@@ -109,11 +73,11 @@ def test_a_frozen_replica_that_wakes_up_touches_nothing(
     provider.once(Behaviour(first_delay_ms=700, text="The frozen one's answer."))
     provider.behave(Behaviour(text="The other one's answer."))
     answer = background.submit(ask, platform, first, "Question", metadata={"name": "frozen"})
-    run_id = run_of(platform, "frozen")
+    run_id = platform.run_named("frozen")
     wait_until(lambda: len(provider.bill.entries) == asked + 1)
     first.freeze()
     try:
-        wait_until(lambda: ended(platform, run_id))
+        wait_until(lambda: platform.ended(run_id))
         facts, before = platform.facts(run_id), money(platform)
     finally:
         first.thaw()
@@ -138,11 +102,11 @@ def test_a_destructive_call_of_a_frozen_replica_happens_at_most_once(
     turns = [{"call": ["pay", {"n": "once"}]}, {"text": "Done."}]
     question = f"Pay [[{json.dumps({'turns': turns})}]]"
     answer = background.submit(ask, platform, first, question, metadata={"name": "paying"})
-    run_id = run_of(platform, "paying")
+    run_id = platform.run_named("paying")
     wait_until(lambda: "calls_started" in platform.fact_types(run_id))
     first.freeze()
     try:
-        wait_until(lambda: ended(platform, run_id))
+        wait_until(lambda: platform.ended(run_id))
         facts, before = platform.facts(run_id), money(platform)
         assert deaf.count("once") == 0, "nobody repeated it"
         deaf.hear()
@@ -178,25 +142,19 @@ def test_a_passed_stream_of_a_frozen_replica_reaches_its_client_and_is_charged_o
         return text
 
     reading = background.submit(read)
-    run_id = run_of(platform, "passing")
+    run_id = platform.run_named("passing")
     wait_until(lambda: provider.bill.entries[-1].output_tokens >= 1)
     first.freeze()
     try:
-        wait_until(lambda: ended(platform, run_id))
+        wait_until(lambda: platform.ended(run_id))
     finally:
         first.thaw()
     assert reading.result() == "all of it arrives|"
     truth = provider.bill.entries[-1].cost_nano_usd
-    wait_until(lambda: _charged(platform, run_id) == truth)
-    kinds = [row[0] for row in platform.sql("SELECT kind FROM entries WHERE hold = %s ORDER BY id", f"{run_id}/1/0/1")]
+    wait_until(lambda: platform.charged(run_id) == truth)
+    kinds = [kind for kind, _ in platform.entries(run_id)]
     assert kinds == ["estimate", "adjust"], "the survivor assumed the worst, the late truth corrected it"
     assert platform.violations() == []
-
-
-def _charged(platform: Platform, run_id: str) -> int:
-    query = "SELECT coalesce(sum(e.amount), 0)::bigint FROM entries e JOIN holds h ON h.id = e.hold"
-    charged: int = platform.sql(f"{query} WHERE h.run = %s AND e.unit = 'nano_usd'", run_id)[0][0]
-    return charged
 
 
 def test_a_run_whose_database_connection_broke_goes_on(
@@ -211,7 +169,7 @@ def test_a_run_whose_database_connection_broke_goes_on(
         wait_until(lambda: gates.waits("broken"))
         gates.break_off("broken")
     assert answer.result().json()["choices"][0]["message"]["content"] == "In spite of all."
-    assert ended(platform, run_of(platform, "broken"))
+    assert platform.ended(platform.run_named("broken"))
     assert first.process.poll() is None
     assert platform.held_nano_usd() == 0
 
@@ -225,14 +183,14 @@ def test_runs_go_on_when_all_connections_to_the_database_break(
         for n, replica in enumerate(replicas * 2)
     ]
     names = [f"storm {n}" for n in range(4)]
-    wait_until(lambda: all("asked" in platform.fact_types(run_of(platform, name)) for name in names))
+    wait_until(lambda: all("asked" in platform.fact_types(platform.run_named(name)) for name in names))
     platform.sql(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
     texts = {answer.result().json()["choices"][0]["message"]["content"] for answer in answers}
     assert texts == {"After the storm."}
     provider.behave(Behaviour())
-    assert all(ended(platform, run_of(platform, name)) for name in names)
+    assert all(platform.ended(platform.run_named(name)) for name in names)
     assert platform.held_nano_usd() == 0
     assert platform.violations() == []
 
@@ -258,9 +216,9 @@ def test_a_run_that_cannot_be_read_holds_nobody_up_and_is_ended(
     provider.once(Behaviour(hang_after=0))
     with pytest.raises(httpx.TransportError):
         _ask_and_kill(platform, first, provider, asked, background)
-    run_id = run_of(platform, "killed")
-    wait_until(lambda: ended(platform, run_id), seconds=15)
-    wait_until(lambda: ended(platform, "strange") and ended(platform, "lost"), seconds=40)
+    run_id = platform.run_named("killed")
+    wait_until(lambda: platform.ended(run_id), seconds=15)
+    wait_until(lambda: platform.ended("strange") and platform.ended("lost"), seconds=40)
     assert platform.sql("SELECT DISTINCT status FROM runs WHERE id IN ('strange', 'lost')") == [("failed",)]
     assert ask(platform, second, "Still there?").status_code == 200
 
@@ -286,7 +244,7 @@ def test_a_direct_call_under_way_is_not_repeated_when_its_process_is_killed(
         call.result()
     tools.release()
     ((run_id,),) = platform.sql("SELECT id FROM runs WHERE model = 'pay-slowly'")
-    wait_until(lambda: ended(platform, run_id))
+    wait_until(lambda: platform.ended(run_id))
     run = platform.http(url=second.url).get(f"/v1/runs/{run_id}").json()
     assert tools.count("direct") == 1
     assert run["turns"][0]["calls"][0]["status"] == "unknown"
@@ -304,13 +262,13 @@ def test_a_replica_that_is_told_to_stop_hands_its_runs_over(
     provider.once(Behaviour(hang_after=0), Behaviour(first_delay_ms=700, text="Passed on to the end."))
     answer = background.submit(ask, platform, first, "Question", metadata={"name": "handed"})
     wait_until(lambda: len(provider.bill.entries) == asked + 1)
-    run_id = run_of(platform, "handed")
+    run_id = platform.run_named("handed")
     passed = background.submit(ask, platform, first, "Question", model="small")
     wait_until(lambda: len(provider.bill.entries) == asked + 2)
     began = time.monotonic()
     first.stop()
     stopped_s = time.monotonic() - began
-    wait_until(lambda: ended(platform, run_id))
+    wait_until(lambda: platform.ended(run_id))
     assert first.process.returncode == -signal.SIGTERM, "it ends by the signal, after it has cleaned up"
     assert stopped_s < 2 * DRAIN_S + 3
     assert platform.facts(run_id)[-1]["answer"] == "Handed over."

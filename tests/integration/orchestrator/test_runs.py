@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.integration.orchestrator.peers import ToolPeer
-from tests.support.platform import Platform, PlatformFactory, expert, manifest, wait_until
+from tests.support.platform import Platform, PlatformFactory, expert, inside, manager, tool, wait_until
 from toolorchestra.executors.testing import Behaviour, CountingProvider
 
 pytestmark = pytest.mark.timeout(120)
@@ -24,33 +24,10 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def provider() -> Iterator[CountingProvider]:
-    with CountingProvider() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def tools() -> Iterator[ToolPeer]:
-    with ToolPeer() as peer:
-        yield peer
-
-
-@pytest.fixture(scope="module")
 def platform(new_platform: PlatformFactory, provider: CountingProvider, tools: ToolPeer) -> Iterator[Platform]:
-    look = {
-        "description": "Looks.",
-        "parameters": {"type": "object", "properties": {"n": {"type": "string"}}},
-        "http": {"url": f"{tools.url}/look", "query": {"n": "{n}"}},
-        "sideEffects": "readOnly",
-    }
     with new_platform(provider, tools, TOOLORCHESTRA_DRAIN_MS="1000") as made:
-        documents = []
-        for namespace in ("default", "other"):
-            small = expert("small", provider, allowedNamespaces={"from": "Same"})
-            manager = manifest("Orchestrator", "manager", {"policy": {"expertModelRef": {"name": "small"}}}, namespace)
-            small["metadata"]["namespace"] = namespace  # type: ignore[index]
-            documents += [small, manager, manifest("Tool", "look", look, namespace)]
-        made.apply(*documents)
+        own = [expert("small", provider, allowedNamespaces={"from": "Same"}), manager(), tool("look", f"{tools.url}/look")]
+        made.apply(*own, *inside("other", *own))
         for replica in [made.launch(), made.launch()]:
             made.wait_for(replica)
         assert made.key
@@ -105,12 +82,6 @@ def stranger(platform: Platform) -> User:
     return User(platform.http(platform.new_key("other")))
 
 
-@pytest.fixture
-def background() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(8) as threads:
-        yield threads
-
-
 def script(*turns: dict[str, Any]) -> str:
     return f"{next(_numbers)} [[{json.dumps({'turns': turns})}]]"
 
@@ -119,24 +90,6 @@ def slowly(turns: int, delay_ms: int = 150) -> str:
     """A question that takes some turns, a little slowly."""
     looks = [{"call": ["look", {"n": "1"}], "first_delay_ms": delay_ms}] * turns
     return script(*looks, {"text": "Done.", "first_delay_ms": delay_ms})
-
-
-def newest(platform: Platform, known: set[str]) -> str:
-    """The run that was not there before."""
-    wait_until(lambda: bool(runs(platform) - known))
-    return (runs(platform) - known).pop()
-
-
-def runs(platform: Platform) -> set[str]:
-    return {row[0] for row in platform.sql("SELECT id FROM runs")}
-
-
-def ended(platform: Platform, run_id: str) -> bool:
-    return platform.sql("SELECT state FROM runs WHERE id = %s", run_id) == [("ended",)]
-
-
-def status(platform: Platform, run_id: str) -> str:
-    return str(platform.sql("SELECT status FROM runs WHERE id = %s", run_id)[0][0])
 
 
 def run_id_of(response: httpx.Response) -> str:
@@ -156,13 +109,13 @@ def test_events_resume_anywhere_without_gaps_or_repeats(platform: Platform, user
 def test_a_run_under_way_is_followed_from_both_replicas_in_turn(
     platform: Platform, users: tuple[User, User], background: ThreadPoolExecutor
 ) -> None:
-    known = runs(platform)
+    known = platform.runs()
     answer = background.submit(users[0].ask, slowly(6))
-    run_id = newest(platform, known)
+    run_id = platform.new_run(known)
     seen: list[int] = []
     for user in itertools.cycle(reversed(users)):
         seen += user.events(run_id, after=seen[-1] if seen else 0, most=2)
-        if ended(platform, run_id) and len(seen) >= len(platform.facts(run_id)):
+        if platform.ended(run_id) and len(seen) >= len(platform.facts(run_id)):
             break
     assert seen == list(range(1, len(platform.facts(run_id)) + 1))
     assert answer.result().status_code == 200
@@ -172,9 +125,9 @@ def test_a_follower_at_the_other_replica_hears_at_once(
     platform: Platform, users: tuple[User, User], background: ThreadPoolExecutor
 ) -> None:
     """Without signals it would look once a second only."""
-    known = runs(platform)
+    known = platform.runs()
     answer = background.submit(users[0].ask, slowly(20, 50))
-    run_id = newest(platform, known)
+    run_id = platform.new_run(known)
     whole = users[1].events(run_id)
     lag_s = time.monotonic()
     assert answer.result().status_code == 200
@@ -202,7 +155,7 @@ def test_a_lost_stream_is_taken_up_by_its_last_number(platform: Platform, users:
                 break
     rest = users[1].events(run_id, after=last)
     assert rest == list(range(last + 1, len(platform.facts(run_id)) + 1))
-    assert status(platform, run_id) == "completed", "within the grace nothing is cancelled"
+    assert platform.status(run_id) == "completed", "within the grace nothing is cancelled"
 
 
 def _park(user: User) -> tuple[str, dict[str, Any]]:
@@ -262,18 +215,18 @@ def test_an_answer_to_a_call_that_nobody_made_is_a_new_run(platform: Platform, u
     assert run_id_of(_answer(user, message, call_id=call_id)) != run_id
     assert platform.sql("SELECT state FROM runs WHERE id = %s", run_id) == [("waiting",)]
     user.http.post(f"/v1/runs/{run_id}/cancel")
-    wait_until(lambda: ended(platform, run_id))
+    wait_until(lambda: platform.ended(run_id))
 
 
 def test_a_run_is_cancelled_from_any_replica(
     platform: Platform, users: tuple[User, User], background: ThreadPoolExecutor
 ) -> None:
-    known = runs(platform)
+    known = platform.runs()
     answer = background.submit(users[0].ask, slowly(45))
-    run_id = newest(platform, known)
+    run_id = platform.new_run(known)
     assert users[1].http.post(f"/v1/runs/{run_id}/cancel").json()["cancel_requested"] is True
-    wait_until(lambda: ended(platform, run_id), seconds=5)
-    assert status(platform, run_id) == "cancelled"
+    wait_until(lambda: platform.ended(run_id), seconds=5)
+    assert platform.status(run_id) == "cancelled"
     assert answer.result().json()["toolorchestra"]["status"] == "cancelled"
     assert "cancelled by the user" in answer.result().json()["toolorchestra"]["reason"]
     assert users[0].http.post(f"/v1/runs/{run_id}/cancel").json()["status"] == "cancelled", "once more does nothing"
@@ -283,7 +236,7 @@ def test_a_run_is_cancelled_from_any_replica(
 def test_a_waiting_run_is_cancelled_at_once(platform: Platform, user: User) -> None:
     run_id, message = _park(user)
     assert user.http.post(f"/v1/runs/{run_id}/cancel").status_code == 200
-    assert status(platform, run_id) == "cancelled"
+    assert platform.status(run_id) == "cancelled"
     assert run_id_of(_answer(user, message)) != run_id
 
 
@@ -303,9 +256,9 @@ def test_deleting_removes_what_was_said_and_keeps_what_was_paid(
     platform: Platform, users: tuple[User, User], background: ThreadPoolExecutor
 ) -> None:
     user, other = users
-    known = runs(platform)
+    known = platform.runs()
     answer = background.submit(user.ask, slowly(4), headers={"idempotency-key": "deleted"})
-    run_id = newest(platform, known)
+    run_id = platform.new_run(known)
     early = user.http.delete(f"/v1/runs/{run_id}")
     assert (early.status_code, early.json()["error"]["code"]) == (409, "conflict")
     assert answer.result().status_code == 200
@@ -379,46 +332,46 @@ def _leave(user: User, content: str, *, stream: bool, **fields: Any) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_run_whose_client_left_is_cancelled_after_a_grace(platform: Platform, user: User, stream: bool) -> None:
-    known = runs(platform)
+    known = platform.runs()
     _leave(user, slowly(45), stream=stream)
-    run_id = newest(platform, known)
+    run_id = platform.new_run(known)
     time.sleep(GRACE_S - 2)
-    assert not ended(platform, run_id)
-    wait_until(lambda: ended(platform, run_id), seconds=5)
-    assert status(platform, run_id) == "cancelled"
+    assert not platform.ended(run_id)
+    wait_until(lambda: platform.ended(run_id), seconds=5)
+    assert platform.status(run_id) == "cancelled"
     assert "went away" in user.run(run_id)["answer"]["reason"]
     assert platform.held_nano_usd() == 0
 
 
 def test_a_run_may_go_on_without_its_client(platform: Platform, user: User) -> None:
-    known = runs(platform)
+    known = platform.runs()
     _leave(user, slowly(20, 400), stream=False, toolorchestra={"on_disconnect": "continue"})
-    run_id = newest(platform, known)
-    wait_until(lambda: ended(platform, run_id), seconds=20)
-    assert status(platform, run_id) == "completed"
+    run_id = platform.new_run(known)
+    wait_until(lambda: platform.ended(run_id), seconds=20)
+    assert platform.status(run_id) == "completed"
     assert user.run(run_id)["answer"]["answer"] == "Done."
 
 
 @pytest.mark.parametrize("replica", [0, 1], ids=["at the same replica", "at another replica"])
 def test_a_client_that_comes_back_in_time_finds_its_run(platform: Platform, users: tuple[User, User], replica: int) -> None:
-    known = runs(platform)
+    known = platform.runs()
     question = slowly(14, 600)
     _leave(users[0], question, stream=False)
     time.sleep(GRACE_S / 2)
     again = users[replica].ask(question, headers={"x-stainless-retry-count": "1"})
     assert again.json()["choices"][0]["message"]["content"] == "Done."
-    assert runs(platform) - known == {run_id_of(again)}
+    assert platform.runs() - known == {run_id_of(again)}
 
 
 def test_a_client_that_leaves_the_other_replica_too_cancels_its_run(platform: Platform, users: tuple[User, User]) -> None:
-    known = runs(platform)
+    known = platform.runs()
     question = slowly(45, 400)
     _leave(users[0], question, stream=False)
     users[1].http.headers["x-stainless-retry-count"] = "1"
     _leave(users[1], question, stream=True)
-    run_id = newest(platform, known)
-    wait_until(lambda: ended(platform, run_id), seconds=GRACE_S + 5)
-    assert status(platform, run_id) == "cancelled"
+    run_id = platform.new_run(known)
+    wait_until(lambda: platform.ended(run_id), seconds=GRACE_S + 5)
+    assert platform.status(run_id) == "cancelled"
 
 
 def test_a_repeated_request_is_the_same_run_only_when_it_says_so(platform: Platform, users: tuple[User, User]) -> None:
@@ -442,7 +395,10 @@ def test_a_run_is_its_tenants_alone(platform: Platform, user: User, stranger: Us
         assert response.status_code == 404, path
         assert "secret" not in response.text
     assert stranger.http.get("/v1/runs").json()["data"] == []
-    assert stranger.http.get(f"/v1/runs?after={run_id}").json()["data"] == []
+    for unknown in (run_id, "run-nothing"):
+        refused = stranger.http.get(f"/v1/runs?after={unknown}")
+        assert (refused.status_code, refused.json()["error"]["param"]) == (404, "after")
+        assert unknown in refused.json()["error"]["message"]
     foreign = _answer(stranger, message)
     assert run_id_of(foreign) != waiting, "a foreign call id leads nowhere"
     assert platform.sql("SELECT state, tenant FROM runs WHERE id = %s", waiting) == [("waiting", "default")]

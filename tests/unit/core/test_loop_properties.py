@@ -1,6 +1,7 @@
 """Whatever models, tools, purses and processes do: a run ends with an answer, and every nano-dollar is accounted for."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, replace
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from toolorchestra.core.revision import Revision
 from toolorchestra.core.testing import (
     Die,
     Fail,
+    Hang,
     ModelBehaviour,
     MortalJournal,
     Peers,
@@ -262,3 +264,29 @@ async def test_every_stored_fact_reads_back_as_it_was(story):
         return
     for stamped in peers.journal.log["run"]:
         assert f.load(f.dump(stamped.fact)) == stamped.fact
+
+
+@settings(PROPERTY, max_examples=80)
+@given(STORIES, st.integers(0, 40), st.integers(0, 3))
+async def test_a_run_cancelled_at_any_moment_ends_at_once_and_accounts_for_its_money(story, moment, calls):
+    """Whatever is under way then hangs for ever, so only the wish can end it."""
+    models = [*story.models[:calls], *(Hang() for _ in range(20))]
+    peers = replace(
+        story, models=models, tools=[*story.tools[:calls], *(Hang() for _ in range(80))], before=[], after=[]
+    ).peers()
+    opened = an_opening("What is 2 + 2?", limits=story.limits | {"timeout_ms": 300_000})
+    try:
+        await open_episode(peers.journal, story.revision, opened)
+    except DeniedError:
+        return
+    driving = asyncio.create_task(take_over(peers))
+    for _ in range(moment):
+        await asyncio.sleep(0)
+    peers.cancelled.request("the client")
+    async with asyncio.timeout(5):
+        state = await driving
+    spent, _ = costs(peers.journal.log["run"])
+    assert state == fold("run", peers.journal.log["run"])
+    assert state.ended is not None or state.parked_at is not None
+    assert peers.journal.purse.holds == {}
+    assert peers.journal.purse.spent_nano_usd == spent == state.spent_nano_usd

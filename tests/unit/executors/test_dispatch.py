@@ -184,8 +184,9 @@ async def test_a_cancelled_expert_leaves_its_meter_to_the_caller() -> None:
         request.meter.sent, request.meter.usage = True, Usage(50, 5)
         return await hang(request)
 
-    meter = Meter()
-    task = asyncio.create_task(executors(models=StubModels(slow)).execute(expert_call(), meter=meter))
+    call = expert_call()
+    meter = call.meter
+    task = asyncio.create_task(executors(models=StubModels(slow)).execute(call))
     await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -8,21 +8,24 @@ from infra import check_locks
 
 @pytest.fixture
 def workspace(tmp_path: Path):
-    """A workspace whose one member asks for httpx."""
-    member = tmp_path / "services" / "one"
-    member.mkdir(parents=True)
-    (member / "pyproject.toml").write_text('[project]\ndependencies = ["httpx[http2]>=1.2", "toolorchestra-core"]\n')
+    """A workspace with a member that asks for httpx, and one of the sandbox that asks for celery."""
+    for name, asks in (("one", '"httpx[http2]>=1.2", "toolorchestra-core"'), ("worker", '"celery>=5"')):
+        member = tmp_path / "services" / name
+        member.mkdir(parents=True)
+        (member / "pyproject.toml").write_text(f"[project]\ndependencies = [{asks}]\n")
     (tmp_path / "pyproject.toml").write_text('[dependency-groups]\ndev = ["pytest>=9"]\nbuild = ["hatchling"]\n')
 
-    def locks(runtime: str, dev: str) -> list[str]:
+    def locks(runtime: str, dev: str, image: str | None = None, sandbox: str = "celery==5.7\n") -> list[str]:
         (tmp_path / "requirements.lock").write_text(textwrap.dedent(runtime))
+        (tmp_path / "requirements-image.lock").write_text(textwrap.dedent(runtime if image is None else image))
+        (tmp_path / "requirements-sandbox.lock").write_text(sandbox)
         (tmp_path / "requirements-dev.lock").write_text(textwrap.dedent(dev))
-        return list(check_locks.problems(tmp_path))
+        return sorted(set(check_locks.problems(tmp_path)))
 
     return locks
 
 
-RUNTIME = "httpx==1.3.0 ; python_full_version >= '3.11' \\\n    --hash=sha256:0\nhatchling==1.30\n"
+RUNTIME = "httpx==1.3.0 ; python_full_version >= '3.11' \\\n    --hash=sha256:0\nhatchling==1.30\ncelery==5.7\n"
 
 
 def test_locks_that_hold_everything_pass(workspace):
@@ -37,13 +40,24 @@ def test_a_missing_dependency_is_named_with_who_asks(workspace):
 def test_a_version_that_does_not_fit_is_named(workspace):
     old = RUNTIME.replace("1.3.0", "1.1.0")
     problems = workspace(old, old + "pytest==9.2\n")
-    assert sorted(problems) == [
+    assert problems == [
         f"{lock}: httpx 1.1.0 does not fit httpx[http2]>=1.2, asked for by services/one/pyproject.toml"
-        for lock in ("requirements-dev.lock", "requirements.lock")
+        for lock in ("requirements-dev.lock", "requirements-image.lock", "requirements.lock")
     ]
+
+
+def test_what_an_image_lacks_is_named(workspace):
+    (problem,) = workspace(RUNTIME, RUNTIME + "pytest==9.2\n", "hatchling==1.30\ncelery==5.7\n")
+    assert problem == "requirements-image.lock: httpx is missing; services/one/pyproject.toml asks for it"
+
+
+def test_what_the_sandbox_lacks_is_named(workspace):
+    (problem,) = workspace(RUNTIME, RUNTIME + "pytest==9.2\n", sandbox="")
+    assert problem == "requirements-sandbox.lock: celery is missing; services/worker/pyproject.toml asks for it"
 
 
 def test_locks_that_disagree_are_refused(workspace):
     assert workspace(RUNTIME, RUNTIME.replace("1.3.0", "1.4.0") + "pytest==9.2\n") == [
-        "requirements-dev.lock: httpx differs from requirements.lock"
+        "requirements-dev.lock: httpx differs from requirements-image.lock",
+        "requirements-dev.lock: httpx differs from requirements.lock",
     ]

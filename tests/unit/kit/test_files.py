@@ -80,7 +80,7 @@ def test_a_file_that_lies_in_two_given_folders_is_read_once(manifests):
     [
         ("a: [1", "not valid YAML"),
         (tool("a") + "  colour: red\n", "spec.colour: unknown field"),
-        (tool("a") + "  http: {url: http://localhost/x}\n", "exactly one backend"),
+        (tool("a") + "  http: {url: http://localhost/x}\n", "exactly one of http"),
         ("just text", "must be a mapping"),
         (tool("a").replace("kind: Tool", "kind: Tol"), "kind 'Tol'"),
         (tool("a").encode("utf-16").decode("latin-1"), "not valid YAML"),

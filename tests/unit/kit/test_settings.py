@@ -71,3 +71,17 @@ def test_a_group_given_as_a_plain_value_is_explained(environment):
     environment(TOOLORCHESTRA_WORKER="many")
     with pytest.raises(InvalidRequestError, match="NAME__KEY"):
         AppSettings.load()
+
+
+def test_what_the_environment_lacks_is_read_from_files(environment, tmp_path):
+    (tmp_path / "TOOLORCHESTRA_DATABASE_URL").write_text("postgresql:///filed\n")
+    environment(TOOLORCHESTRA_SECRETS_FOLDER=str(tmp_path))
+    assert AppSettings.load().database_url == "postgresql:///filed"
+    environment(TOOLORCHESTRA_DATABASE_URL="postgresql:///said")
+    assert AppSettings.load().database_url == "postgresql:///said"
+
+
+def test_a_missing_folder_of_secrets_is_named(environment):
+    environment(TOOLORCHESTRA_SECRETS_FOLDER="/not/there")
+    with pytest.raises(InvalidRequestError, match="TOOLORCHESTRA_SECRETS_FOLDER: /not/there is no folder"):
+        AppSettings.load()

@@ -1,11 +1,15 @@
 """Who asks, and how secrets are read."""
 
+from contextlib import nullcontext
+
 import pytest
 
-from toolorchestra.core.errors import InvalidRequestError, ModelNotFoundError, UnauthenticatedError
+from toolorchestra.core.errors import ForbiddenError, InvalidRequestError, ModelNotFoundError, UnauthenticatedError
 from toolorchestra.ledger.keys import KeyLimits, KeyRecord, Scopes
-from toolorchestra.orchestrator.services.authentication import CACHE_MOST, AdminTokens, Authenticator, read_secret_file
+from toolorchestra.orchestrator.services.authentication import CACHE_MOST, Authenticator, read_secret_file
+from toolorchestra.orchestrator.services.authority import AdminTokens
 from toolorchestra.orchestrator.services.principal import Principal
+from toolorchestra.orchestrator.storage.reviews import Action
 from toolorchestra.orchestrator.testing import EPOCH, MemoryAccounts
 
 
@@ -57,8 +61,9 @@ def test_a_model_outside_of_the_scopes_does_not_exist():
 @pytest.mark.parametrize(
     ("token", "text", "same"), [("t0k", "t0k", True), ("t0k", "t0", False), (None, "", False), ("ä", "ä", True)]
 )
-def test_only_the_token_is_the_token(token, text, same):
-    assert AdminTokens(token).matches(text) is same
+async def test_only_the_token_is_the_token(token, text, same):
+    with nullcontext() if same else pytest.raises(ForbiddenError, match="administrator's token"):
+        assert await AdminTokens(token).admit(text, Action("create", "keys", "acme")) == "admin"
 
 
 def test_a_secret_file_is_read_without_its_line_end(tmp_path):
@@ -77,6 +82,15 @@ def test_a_secret_file_that_others_can_read_is_refused_without_its_content(tmp_p
         read_secret_file(file)
     assert "chmod 600" in str(caught.value)
     assert "t0k" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("mode", "good"), [(0o440, True), (0o640, True), (0o660, False), (0o644, False)])
+def test_a_mounted_secret_may_be_read_by_the_group_of_the_pod(tmp_path, mode, good):
+    file = tmp_path / "token"
+    file.write_text("t0k")
+    file.chmod(mode)
+    with nullcontext() if good else pytest.raises(InvalidRequestError):
+        assert read_secret_file(file, mounted=True) == "t0k"
 
 
 def test_an_empty_or_missing_secret_file_is_refused_by_name(tmp_path):

@@ -8,9 +8,10 @@ import pytest
 from toolorchestra.core.errors import UnavailableError
 from toolorchestra.core.registry import Catalog, DiscoveredOperation, Observation, Problem
 from toolorchestra.core.resources import BudgetPolicySpec
-from toolorchestra.core.testing import a_catalog, a_tool, manifest
+from toolorchestra.core.testing import a_catalog, a_tool, an_expert, manifest
 from toolorchestra.kit.testing import MemorySignals
 from toolorchestra.orchestrator.services.discovery import Discovery
+from toolorchestra.orchestrator.services.enforcement import Enforcement
 from toolorchestra.orchestrator.services.outbox import MOST, Outbox
 from toolorchestra.orchestrator.testing import FixedRegistry, MemoryAccounts, MemoryProber
 
@@ -29,11 +30,11 @@ class Bench:
         self.prober = MemoryProber()
         self.accounts = MemoryAccounts()
         self.reloads = 0
+        self.enforcement = Enforcement(self.registry, self.accounts, BudgetPolicySpec())
         self.discovery = Discovery(
             registry=self.registry,
             prober=self.prober,
-            accounts=self.accounts,
-            default=BudgetPolicySpec(),
+            enforcement=self.enforcement,
             interval_s=interval_s,
             reload_secrets=self.reload,
         )
@@ -44,37 +45,37 @@ class Bench:
 
 async def test_policies_are_written_once_and_again_when_they_change():
     bench = Bench(budgets(acme={}, other={}))
-    await bench.discovery.enforce()
-    await bench.discovery.enforce()
+    await bench.enforcement.enforce()
+    await bench.enforcement.enforce()
     assert [tenant for tenant, *_ in bench.accounts.applied] == ["acme", "other"]
     bench.registry.put(budgets(acme={"perRun": "0.10"}, other={}))
-    await bench.discovery.enforce()
+    await bench.enforcement.enforce()
     assert [(tenant, spec.per_run) for tenant, spec, _ in bench.accounts.applied[2:]] == [("acme", "0.10")]
 
 
 async def test_a_deleted_policy_gives_way_to_the_default_once():
     bench = Bench(budgets(acme={}, other={}))
-    await bench.discovery.enforce()
+    await bench.enforcement.enforce()
     bench.registry.put(budgets(other={}))
-    await bench.discovery.enforce()
-    await bench.discovery.enforce()
+    await bench.enforcement.enforce()
+    await bench.enforcement.enforce()
     assert bench.accounts.defaults == [("acme", True)]
     bench.registry.put(budgets(acme={}, other={}))
-    await bench.discovery.enforce()
+    await bench.enforcement.enforce()
     assert [tenant for tenant, *_ in bench.accounts.applied] == ["acme", "other", "acme"]
 
 
 async def test_policies_deleted_while_nothing_ran_give_way_and_defaults_are_brought_up_to_date():
     bench = Bench(budgets(acme={}))
     bench.accounts.sources = {"acme": "policy", "gone": "policy", "plain": "default"}
-    await bench.discovery.catch_up()
+    await bench.enforcement.catch_up()
     assert bench.accounts.defaults == [("gone", True), ("plain", False)]
 
 
 async def test_a_broken_manifest_at_start_deletes_no_policy():
     bench = Bench(Catalog(problems=(Problem("budget.yaml", "not valid YAML"),)))
     bench.accounts.sources = {"acme": "policy", "plain": "default"}
-    await bench.discovery.catch_up()
+    await bench.enforcement.catch_up()
     assert bench.accounts.defaults == [("plain", False)]
 
 
@@ -89,18 +90,11 @@ async def test_a_policy_that_was_not_stored_is_tried_again():
 
     bench = Bench(budgets(acme={}))
     accounts = Away()
-    discovery = Discovery(
-        registry=bench.registry,
-        prober=bench.prober,
-        accounts=accounts,
-        default=BudgetPolicySpec(),
-        interval_s=60,
-        reload_secrets=bench.reload,
-    )
+    enforcement = Enforcement(bench.registry, accounts, BudgetPolicySpec())
     with pytest.raises(UnavailableError):
-        await discovery.enforce()
+        await enforcement.enforce()
     accounts.away = False
-    await discovery.enforce()
+    await enforcement.enforce()
     assert len(accounts.applied) == 1
 
 
@@ -123,6 +117,35 @@ async def test_who_asks_during_a_probe_shares_the_next_one():
     bench.prober.gate.set()
     await asyncio.gather(first, *others)
     assert bench.prober.probes == 2
+
+
+async def test_a_check_looks_at_what_the_tenant_may_use_and_leaves_the_operators_word_on_served_models():
+    served = an_expert("served", kserve={"storageUri": "hf://org/model"})
+    seen = {("ExpertModel", "default", "served"): Observation(ready=True, reason="Ready", base_url="http://isvc/v1")}
+    lent = a_tool("lent", namespace="other", allowedNamespaces={"from": "All"})
+    bench = Bench(a_catalog(a_tool("lookup"), served, lent, a_tool("private", namespace="other"), observed=seen))
+    await bench.discovery.check("default")
+    assert set(bench.registry.catalog().observed) == {
+        ("Tool", "default", "lookup"),
+        ("Tool", "other", "lent"),
+        ("ExpertModel", "default", "served"),
+    }
+
+
+async def test_where_the_operator_enforces_policies_nothing_is_written():
+    bench = Bench(budgets(acme={}))
+    discovery = Discovery(
+        registry=bench.registry, prober=bench.prober, enforcement=None, interval_s=0.01, reload_secrets=bench.reload
+    )
+    await discovery.start()
+    task = asyncio.create_task(discovery.run_forever())
+    async with asyncio.timeout(5):
+        while bench.prober.probes < 3:
+            await asyncio.sleep(0.01)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    assert (bench.accounts.applied, bench.accounts.defaults) == ([], [])
 
 
 async def test_a_change_is_enforced_without_waiting_for_the_interval_and_an_observation_is_no_change():

@@ -51,6 +51,23 @@ def test_each_call_has_its_reason_price_and_result():
     assert body["duration_ms"] == 5_000
 
 
+def test_the_ledger_knows_of_attempts_that_workers_lost():
+    body = explain(RUN, log(*TOOL, ended()), {"1/1": 3_000_000})
+    (turn,) = body["turns"]
+    assert turn["calls"][0]["cost_usd"] == "0.003"
+    assert turn["calls"][0]["estimated"] is True
+    assert turn["cost_usd"] == "0.003000005"
+    assert body["cost_nano_usd"] == 3_000_005
+
+
+def test_a_call_with_a_lost_attempt_shows_its_whole_cost():
+    again = f.StartedCall(ordinal=1, attempt=2, hold_nano_usd=0, timeout_ms=1_000, lost_nano_usd=500)
+    facts = (*TOOL[:3], f.Resumed(owner="other"), f.CallsStarted(turn=1, calls=(again,)), finished(), ended())
+    body = explain(RUN, log(*facts))
+    assert body["turns"][0]["calls"][0]["cost_usd"] == "0.0010005"
+    assert body["cost_nano_usd"] == 1_000_505
+
+
 def test_without_content_nothing_is_left_of_what_was_said():
     stored = log(*TOOL, asked(2), said("secret words", 2), ended("secret answer"), question="secret question")
     text = json.dumps(explain(RUN, stored, content=False))

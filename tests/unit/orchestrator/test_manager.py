@@ -8,6 +8,7 @@ from tests.unit.orchestrator.making import RUN, asked, bodies, calls, ended, fin
 from toolorchestra.core.chat import DeltaKind
 from toolorchestra.core.errors import ConflictError, InvalidRequestError, NotFoundError, UnavailableError
 from toolorchestra.core.loop import facts as f
+from toolorchestra.core.loop.journal import Stamped
 from toolorchestra.core.tasks import run_channel
 from toolorchestra.core.testing import ScriptedExecutor, ScriptedModels, a_revision, an_expert
 from toolorchestra.kit.testing import MemorySignals
@@ -18,9 +19,11 @@ from toolorchestra.orchestrator.services.hub import Delta, Hub
 from toolorchestra.orchestrator.services.lookup import RunService
 from toolorchestra.orchestrator.services.manager import RunManager
 from toolorchestra.orchestrator.services.metrics import Metrics
+from toolorchestra.orchestrator.services.observing import HubObserver
 from toolorchestra.orchestrator.services.outbox import Outbox
 from toolorchestra.orchestrator.services.principal import Principal
-from toolorchestra.orchestrator.testing import MemoryRuns
+from toolorchestra.orchestrator.services.upkeep import Upkeep
+from toolorchestra.orchestrator.testing import EPOCH, MemoryRuns
 
 CALLER = Principal("default", "key")
 TOOL = log(asked(), calls("calculator"), started(1), finished(), ended())
@@ -30,23 +33,21 @@ PARKED = log(asked(), calls("weather", client=True), f.Parked(turn=1))
 class Idle(RunManager):
     """Drives runs that do nothing until they are told to end."""
 
-    async def _drive(self, run, revision, facts, cancellation):
-        try:
-            while cancellation.by is None:
-                await asyncio.sleep(0.001)
-        finally:
-            self._forget(run.run_id)
+    async def _drive(self, run, revision, facts, wishes):
+        while wishes.cancelled.by is None:
+            await asyncio.sleep(0.001)
 
 
 class Bench:
-    def __init__(self):
-        self.runs, self.hub, self.signals = MemoryRuns(), Hub(), MemorySignals()
+    def __init__(self, signals=None):
+        self.runs, self.hub, self.signals = MemoryRuns(), Hub(), signals or MemorySignals()
+        self.outbox = Outbox(self.signals)
         self.manager = Idle(
             database=None,
             hub=self.hub,
             runs=self.runs,
             signals=self.signals,
-            outbox=Outbox(self.signals),
+            outbox=self.outbox,
             queue=None,
             executor=ScriptedExecutor(),
             models=ScriptedModels(),
@@ -54,6 +55,15 @@ class Bench:
             has_signals=True,
         )
         self.service = RunService(self.runs, self.manager, None, 0.01)
+        self.upkeep = Upkeep(
+            runs=self.runs,
+            accounts=None,
+            entry=None,
+            manager=self.manager,
+            waiting=None,
+            signals=self.signals,
+            lease_ms=1_000,
+        )
 
     def launch(self, run_id=RUN):
         self.manager.launch(RunContext(run_id, "default", "key", "me"), a_revision(an_expert()), TOOL[:1])
@@ -127,12 +137,53 @@ async def test_events_carry_their_numbers_and_kinds(bench):
     assert [e.splitlines()[:2] for e in events] == [["id: 5", "event: call_finished"], ["id: 6", "event: ended"]]
 
 
-async def test_draining_hands_over_what_is_not_done_but_keeps_what_others_drive(bench):
+async def test_draining_hands_over_what_is_not_done(bench):
     bench.launch()
-    await bench.manager.drain(0, keep={"passed"})
+    await bench.manager.drain(0)
     assert bench.manager.active == 0
     assert bench.hub.get(RUN) is None
-    assert bench.runs.given_back == [["passed"]]
+    assert bench.runs.given_back == [None], "all of this process"
+
+
+async def test_draining_waits_for_what_nobody_else_can_go_on_with(bench):
+    ended = []
+
+    async def passed_on(wishes):
+        await asyncio.sleep(0.02)
+        ended.append(wishes.released.by)
+
+    bench.manager.drive(RUN, TOOL[:1], passed_on)
+    await bench.manager.drain(5)
+    assert ended == ["the end of this process"]
+
+
+async def test_a_run_that_fails_here_is_forgotten_here(bench):
+    async def broken(wishes):
+        raise UnavailableError("the database is away")
+
+    bench.manager.drive(RUN, TOOL[:1], broken)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert bench.manager.driven == set()
+    assert bench.hub.get(RUN) is None
+
+
+async def test_a_follower_hears_that_text_counts_no_more(bench):
+    bench.runs.put(RUN, TOOL[:2])
+    following = asyncio.create_task(bench.events(after=2))
+    await asyncio.sleep(0.01)
+    observer = HubObserver(RUN, bench.hub.open("elsewhere"), bench.outbox)
+    await observer.delta(DeltaKind.CONTENT, "Wro")
+    await observer.stored([Stamped(3, EPOCH, asked(attempt=2))])
+    sending = asyncio.create_task(bench.outbox.run_forever())
+    await asyncio.sleep(0.01)
+    bench.runs.put(RUN, TOOL, RunState.ENDED)
+    await bench.signals.publish(run_channel(RUN), '{"seq": 6}')
+    events = await following
+    sending.cancel()
+    frames = [e for e in events if not e.startswith("id: ") and not e.startswith(":")]
+    assert [e.splitlines()[0] for e in frames] == ["event: delta", "event: superseded"]
+    assert bodies(frames)[1] == {"turn": 1, "attempt": 2}
 
 
 async def test_draining_waits_for_runs_that_come_to_a_rest(bench):
@@ -181,7 +232,37 @@ async def test_cancelling_is_stored_and_heard_here(bench):
     assert answer["cancel_requested"] is True
     assert bench.runs.cancelled == [(RUN, "the user")]
     await bench.manager.drain(2)
-    assert bench.signals.published[0].channel == run_channel(RUN)
+    assert bench.signals.published == [], "it is driven here"
+
+
+async def test_cancelling_is_heard_where_the_run_is_driven(bench):
+    owner = Bench(bench.signals)
+    owner.launch()
+    hearing = asyncio.create_task(owner.upkeep.hear())
+    await asyncio.sleep(0)
+    bench.runs.put(RUN, TOOL[:1])
+    await bench.service.cancel(CALLER, RUN)
+    async with asyncio.timeout(1):
+        while owner.manager.active:
+            await asyncio.sleep(0.001)
+    hearing.cancel()
+
+
+async def test_a_gap_in_the_signals_makes_the_owner_look(bench):
+    bench.launch()
+    bench.runs.wishes[RUN] = "the user"
+    hearing = asyncio.create_task(bench.upkeep.hear())
+    await asyncio.sleep(0)
+    bench.runs.error = UnavailableError("the database is away")
+    bench.signals.lose()
+    await asyncio.sleep(0.01)
+    assert bench.manager.active == 1
+    bench.runs.error = None
+    bench.signals.lose()
+    async with asyncio.timeout(1):
+        while bench.manager.active:
+            await asyncio.sleep(0.001)
+    hearing.cancel()
 
 
 async def test_pages_say_whether_there_is_more(bench):
@@ -191,6 +272,9 @@ async def test_pages_say_whether_there_is_more(bench):
     assert ([r["id"] for r in first["data"]], first["has_more"]) == (["run-2", "run-1"], True)
     second = await bench.service.listing(CALLER, limit=2, after="run-1")
     assert ([r["id"] for r in second["data"]], second["has_more"]) == (["run-0"], False)
+    with pytest.raises(NotFoundError) as caught:
+        await bench.service.listing(CALLER, limit=2, after="run-9")
+    assert caught.value.param == "after"
 
 
 async def test_a_run_whose_content_is_deleted_still_shows_its_cost(bench):

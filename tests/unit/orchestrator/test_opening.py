@@ -10,10 +10,11 @@ from toolorchestra.core.resources import BudgetPolicySpec
 from toolorchestra.core.testing import a_catalog, a_tool, an_expert, an_orchestrator, manifest
 from toolorchestra.ledger.journal import Existing
 from toolorchestra.orchestrator.services.budget import Budgets
-from toolorchestra.orchestrator.services.chat import Attempt, with_headers
+from toolorchestra.orchestrator.services.chat import with_headers
 from toolorchestra.orchestrator.services.entry import Entry
 from toolorchestra.orchestrator.services.opening import Opener
 from toolorchestra.orchestrator.services.principal import Principal
+from toolorchestra.orchestrator.services.repeating import Attempt
 from toolorchestra.orchestrator.testing import FixedRegistry
 
 CALLER = Principal("default", "key")

@@ -22,7 +22,7 @@ from toolorchestra.core.chat import DeltaKind
 from toolorchestra.core.errors import UnavailableError
 from toolorchestra.core.loop import facts as f
 from toolorchestra.core.loop.state import fold
-from toolorchestra.orchestrator.services.hub import Delta
+from toolorchestra.orchestrator.services.hub import Delta, Superseded
 from toolorchestra.orchestrator.services.responding import DONE, KEEP_ALIVE, ChunkStream, whole, with_keep_alive
 
 CLOSING = log(asked(forced="time"), said("It is 391."), ended("It is 391."))
@@ -84,8 +84,21 @@ async def test_an_answer_with_a_gap_follows_as_a_whole():
 async def test_a_second_try_of_the_closing_answer_is_not_mixed_with_the_first():
     failed = f.AskFailed(turn=1, attempt=1, error_code="upstream_error", message="broke off", retryable=True)
     stored = log(asked(forced="time"), failed, asked(forced="time", attempt=2), said("Right."), ended("Right."))
-    events = await stream(stored, stored[1], text("Wro"), stored[2], stored[3], text("Right."), *stored[4:])
-    assert deltas(events, "content") == "Wro\n\nRight."
+    items = [stored[1], text("Wro"), stored[2], stored[3], Superseded(1, 2), text("Right."), *stored[4:]]
+    events = await stream(stored, *items, stream_options={"include_usage": True})
+    content = deltas(events, "content")
+    assert content == "Wro\n\nRight."
+    finish, usage = [body["toolorchestra"]["superseded"] for body in bodies(events)[-2:]]
+    assert content[finish:] == "Right.", "who reads on knows where the answer begins"
+    assert usage == finish
+
+
+async def test_an_answer_of_a_wished_form_is_sent_only_when_it_is_whole():
+    form = {"type": "json_object"}
+    events = await stream(CLOSING, CLOSING[1], text("It is "), *CLOSING[2:], response_format=form)
+    assert [c for c in bodies(events) if c["choices"][0]["delta"].get("content") == "It is "] == []
+    assert deltas(events, "content") == "It is 391."
+    assert "superseded" not in bodies(events)[-1]["toolorchestra"]
 
 
 async def test_text_of_a_manager_that_does_not_answer_yet_is_reasoning():

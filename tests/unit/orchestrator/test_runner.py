@@ -10,7 +10,7 @@ from toolorchestra.core.errors import UnavailableError
 from toolorchestra.core.loop.context import PendingCall
 from toolorchestra.core.loop.facts import Intent
 from toolorchestra.core.loop.state import CallPhase, CallState
-from toolorchestra.core.tasks import call_channel
+from toolorchestra.core.tasks import call_channel, over_channel
 from toolorchestra.core.testing import ScriptedExecutor, a_revision, a_tool, an_expert
 from toolorchestra.kit.testing import MemorySignals
 from toolorchestra.orchestrator.services.runner import DurableRunner
@@ -120,3 +120,28 @@ async def test_a_database_that_is_away_is_told():
 
     with pytest.raises(UnavailableError):
         await Bench(Away()).runner.collect(pending())
+
+
+@pytest.mark.parametrize(
+    ("sent", "effects", "status", "cost"),
+    [
+        (False, "destructive", Status.ERROR, 0),
+        (True, "destructive", Status.UNKNOWN, 500),
+        (True, "readOnly", Status.ERROR, 500),
+    ],
+)
+async def test_an_abandoned_call_is_not_waited_for_and_its_worker_is_told(sent, effects, status, cost):
+    bench = Bench(MemoryCalls(sent=sent, hold_nano_usd=500))
+    found = await bench.runner.abandon(pending(sideEffects=effects))
+    assert (found.outcome.status, found.outcome.cost_nano_usd, found.outcome.error_code) == (status, cost, "cancelled")
+    assert found.stored is False
+    assert [signal.channel for signal in bench.signals.published] == [over_channel("run/1/1")]
+
+
+async def test_an_abandoned_call_that_has_its_outcome_keeps_it():
+    calls = MemoryCalls(sent=True)
+    calls.finish(OK)
+    bench = Bench(calls)
+    found = await bench.runner.abandon(pending())
+    assert (found.outcome, found.stored) == (OK, True)
+    assert bench.signals.published == []

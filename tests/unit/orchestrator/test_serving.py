@@ -12,10 +12,11 @@ from toolorchestra.ledger.runs import RunState
 from toolorchestra.orchestrator.handlers.streaming import EventStream
 from toolorchestra.orchestrator.main import Instrumented
 from toolorchestra.orchestrator.process import keep_running
-from toolorchestra.orchestrator.services.chat import Attempt, ChatService
+from toolorchestra.orchestrator.services.chat import ChatService
 from toolorchestra.orchestrator.services.continuing import Continuer
 from toolorchestra.orchestrator.services.metrics import Metrics
 from toolorchestra.orchestrator.services.principal import Principal
+from toolorchestra.orchestrator.services.repeating import Attempt, Repeats
 from toolorchestra.orchestrator.testing import FixedRegistry, MemoryRuns
 
 CALLER = Principal("default", "key")
@@ -152,7 +153,7 @@ def chat(runs):
         opener=None,
         continuer=Continuer(runs, None, manager),
         manager=manager,
-        runs=runs,
+        repeats=Repeats(runs),
         accounts=None,
         keep_alive_s=60,
     )
@@ -185,8 +186,7 @@ async def test_a_run_whose_content_is_deleted_cannot_be_attached_to():
     assert manager.listeners == []
 
 
-async def test_an_idempotency_key_has_a_bounded_length():
-    service, _ = chat(MemoryRuns())
+def test_an_idempotency_key_has_a_bounded_length():
     with pytest.raises(InvalidRequestError, match="255") as caught:
-        await service.start(CALLER, wish(), Attempt(idempotency_key="x" * 256))
+        Attempt(idempotency_key="x" * 256)
     assert caught.value.param == "Idempotency-Key"

@@ -7,9 +7,10 @@ from celery import Celery
 from celery.exceptions import Reject
 
 from toolorchestra.core.tasks import RUN_CALL
+from toolorchestra.worker.direct import carried_headers
 from toolorchestra.worker.services.execution import Handling
 from toolorchestra.worker.services.pulse import Pulse
-from toolorchestra.worker.tasks import HEARTBEAT, carried_headers, register
+from toolorchestra.worker.tasks import HEARTBEAT, register
 from toolorchestra.worker.testing import MemoryRuntime
 
 

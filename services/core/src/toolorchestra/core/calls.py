@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Protocol, TypeAlias
 
+from toolorchestra.core.chat import Meter
 from toolorchestra.core.functions import Frozen, Function
 from toolorchestra.core.money import NanoUsd
 from toolorchestra.core.pricing import Usage
 from toolorchestra.core.storable import JsonObject, Text
 
+CANCELLED: Final = "cancelled"  # the error code of what was broken off because its run was cancelled
 INTERRUPTED: Final = "interrupted"  # the error code of what was under way when its process went away
 
 
@@ -55,6 +57,7 @@ class CallRequest:
 
     ``timeout_ms`` is what is left until the call's deadline. ``idempotency_key`` is the same for every attempt.
     ``max_output_tokens`` bounds an expert's answer: the hold was taken for it. ``on_delta`` receives text as it arrives.
+    ``meter`` tells who breaks the call off whether it may have left, and what it has used.
     """
 
     call_id: str
@@ -69,13 +72,14 @@ class CallRequest:
     session: str | None = None
     on_delta: DeltaSink | None = None
     headers: Mapping[str, str] = field(default_factory=dict)  # W3C trace context, to pass on
+    meter: Meter = field(default_factory=Meter)
 
 
 class Executor(Protocol):
     """Executes calls of one kind of backend."""
 
     async def execute(self, call: CallRequest) -> Outcome:
-        """Run the call and return its outcome; cancellation is passed on to the backend."""
+        """Run the call and return its outcome; cancellation is passed on to the backend, and ``call.meter`` is true by then."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from toolorchestra.core.resources import BudgetPolicy, ExpertModel, Orchestrator, Tool
 
@@ -13,6 +13,7 @@ class Problem:
 
     source: str
     message: str
+    namespace: str | None = None  # whose it is; None concerns everybody
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,8 @@ class Observation:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-Key = tuple[str, str]  # (namespace, name)
+Key: TypeAlias = tuple[str, str]  # (namespace, name)
+Identity: TypeAlias = tuple[str, str, str]  # (kind, namespace, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class Catalog:
     experts: Mapping[Key, ExpertModel] = field(default_factory=dict)
     orchestrators: Mapping[Key, Orchestrator] = field(default_factory=dict)
     budgets: Mapping[Key, BudgetPolicy] = field(default_factory=dict)
-    observed: Mapping[tuple[str, str, str], Observation] = field(default_factory=dict)  # (kind, namespace, name)
+    observed: Mapping[Identity, Observation] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
 
 
@@ -61,3 +63,32 @@ class Registry(Protocol):
     def catalog(self) -> Catalog:
         """The newest consistent view; cheap, never waits."""
         ...
+
+
+class WatchedRegistry(Registry, Protocol):
+    """A registry that follows its source and takes part in observing what it holds. Used from one event loop."""
+
+    async def changed(self, since: int) -> Catalog:
+        """Wait until the catalog's version is no longer ``since`` and return it."""
+        ...
+
+    def observe(self, kind: str, namespace: str, name: str, observation: Observation) -> None:
+        """Note what this process saw of a resource; one that has meanwhile gone is passed over."""
+        ...
+
+    def due(self) -> Catalog:
+        """The part of the catalog that this process has to look at, because nobody else does."""
+        ...
+
+    def first_hashes(self) -> Mapping[Identity, Mapping[str, str]]:
+        """The schema hash of each discovered operation as it was last accepted: another one is drift."""
+        ...
+
+    def not_ready(self) -> str | None:
+        """Why its catalog must not be served from yet; None once it is complete, and from then on."""
+        ...
+
+
+def hashes_in(observed: Mapping[Identity, Observation]) -> dict[Identity, Mapping[str, str]]:
+    """The schema hash of each operation in some observations."""
+    return {key: {o.name: o.schema_hash for o in seen.operations} for key, seen in observed.items() if seen.operations}

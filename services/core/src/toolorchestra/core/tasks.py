@@ -1,4 +1,4 @@
-"""What the orchestrator and the workers agree on: one task, its queues, and the signal that a call has ended."""
+"""What the orchestrator and the workers agree on: one task, its queues, and signals of calls and runs."""
 
 from typing import Final
 
@@ -17,6 +17,16 @@ def call_channel(run_id: str) -> str:
     return f"toolorchestra:calls:{run_id}"
 
 
+def over_channel(call_id: str) -> str:
+    """The signal channel on which the run's owner tells the worker that nobody waits for the call any more."""
+    return f"toolorchestra:over:{call_id}"
+
+
+def control_channel(run_id: str) -> str:
+    """The signal channel on which a run's owner hears that its end is wished; the payload says by whom."""
+    return f"toolorchestra:control:{run_id}"
+
+
 def run_channel(run_id: str) -> str:
-    """The signal channel of a run: new facts, passing text, and wishes to cancel, as JSON."""
+    """The signal channel of a run, for those who follow it: new facts and passing text, as JSON."""
     return f"toolorchestra:run:{run_id}"

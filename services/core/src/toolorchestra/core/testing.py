@@ -26,7 +26,7 @@ from toolorchestra.core.chat import (
 )
 from toolorchestra.core.errors import InvalidRequestError, ToolOrchestraError, UpstreamError
 from toolorchestra.core.loop.calls import input_tokens
-from toolorchestra.core.loop.context import Cancellation, Context, Observer
+from toolorchestra.core.loop.context import Context, Observer, Wish
 from toolorchestra.core.loop.engine import drive
 from toolorchestra.core.loop.facts import Limits, Opened, Resumed
 from toolorchestra.core.loop.journal import Stamped, Transition
@@ -180,6 +180,7 @@ class ScriptedExecutor(Executor):
     @override
     async def execute(self, call: CallRequest) -> Outcome:
         self.requests.append(call)
+        call.meter.sent = True
         match next(self._script, self._otherwise):
             case Die(used=used):
                 self.bill.lost_nano_usd += cost(call.function.price, usage=_fitting(used, call))
@@ -266,7 +267,8 @@ class Peers:
     executor: ScriptedExecutor = field(default_factory=ScriptedExecutor)
     journal: MemoryJournal = field(default_factory=lambda: MemoryJournal(clock=StepClock()))
     observer: Observer = field(default_factory=SilentObserver)
-    cancelled: Cancellation = field(default_factory=Cancellation)
+    cancelled: Wish = field(default_factory=Wish)
+    released: Wish = field(default_factory=Wish)
 
     def context(self, run_id: str = "run") -> Context:
         """One run among these peers. The loop's time goes by as the journal's does."""
@@ -279,6 +281,7 @@ class Peers:
             runner=InlineRunner(self.executor),
             observer=self.observer,
             cancelled=self.cancelled,
+            released=self.released,
             clock=clock.seconds if isinstance(clock, StepClock) else monotonic,
         )
 

@@ -13,7 +13,6 @@ from typing import Any, Final, Literal, TypeAlias
 from opentelemetry import propagate, trace
 
 from toolorchestra.core.calls import CallRequest, Executor, Outcome, Status
-from toolorchestra.core.chat import Meter
 from toolorchestra.core.functions import ExpertTarget, Function, ToolTarget
 from toolorchestra.core.pricing import Usage, cost
 from toolorchestra.executors.expert import ExpertExecutor
@@ -44,24 +43,24 @@ class Executors:
         self._slots = slots
         self._tracer = tracer or trace.get_tracer("toolorchestra.executors")
 
-    async def execute(self, call: CallRequest, *, meter: Meter | None = None) -> Outcome:
-        """The priced outcome. ``meter`` tells a caller who cancels an expert's call what it has used by then."""
+    async def execute(self, call: CallRequest) -> Outcome:
+        """The priced outcome."""
         target = call.function.target
         with self._span(call) as span:
             if isinstance(target, ExpertTarget):
-                outcome = await self._ask(call, meter or Meter())
+                outcome = await self._ask(call)
             else:
                 outcome = await self._run(call, target)
             outcome = priced(call, _clipped(call.function, outcome))
             _describe(span, outcome)
         return outcome
 
-    async def _ask(self, call: CallRequest, meter: Meter) -> Outcome:
+    async def _ask(self, call: CallRequest) -> Outcome:
         """An expert; its client holds the model's places, which other callers of the model share."""
-        began = asyncio.get_running_loop().time()
+        began, meter = asyncio.get_running_loop().time(), call.meter
         try:
             async with asyncio.timeout(call.timeout_ms / 1_000 + GRACE_S):
-                outcome = await self._experts.execute(call, meter=meter)
+                outcome = await self._experts.execute(call)
         except TimeoutError:
             outcome = timed_out(call.function, call.timeout_ms, sent=meter.sent)
             outcome = outcome.model_copy(update={"usage": meter.usage, "estimated": meter.sent and not meter.exact})
@@ -76,7 +75,7 @@ class Executors:
             async with AsyncExitStack() as stack:
                 async with asyncio.timeout_at(end):
                     await stack.enter_async_context(self._slots.hold(target))
-                began = loop.time()
+                began, call.meter.sent = loop.time(), True
                 left = replace(call, timeout_ms=max(1, round((end - began) * 1_000)))
                 async with asyncio.timeout_at(end + GRACE_S):
                     outcome = await self._tools[backend_of(target)].execute(left)
@@ -106,19 +105,6 @@ def priced(call: CallRequest, outcome: Outcome) -> Outcome:
     milliseconds = min(outcome.latency_ms, call.timeout_ms)
     amount = cost(call.function.price, usage=outcome.usage, milliseconds=milliseconds)
     return outcome.model_copy(update={"cost_nano_usd": amount})
-
-
-def cancelled(call: CallRequest, meter: Meter) -> Outcome:
-    """The priced outcome of an expert's call that its caller has cancelled, by what its meter says."""
-    outcome = Outcome(
-        status=Status.ERROR,
-        content=f"{call.function.name} was cancelled",
-        error_code="cancelled",
-        sent=meter.sent,
-        usage=meter.usage,
-        estimated=meter.sent and not meter.exact,
-    )
-    return priced(call, outcome)
 
 
 def backend_of(target: ToolTarget) -> Backend:

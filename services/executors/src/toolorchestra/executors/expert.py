@@ -24,19 +24,18 @@ class ExpertExecutor:
     def __init__(self, models: ChatModels) -> None:
         self._models = models
 
-    async def execute(self, call: CallRequest, *, meter: Meter | None = None) -> Outcome:
-        """The expert's answer. ``meter`` tells a caller who cancels what the call has used by then."""
-        meter = meter or Meter()
+    async def execute(self, call: CallRequest) -> Outcome:
+        """The expert's answer."""
         try:
-            reply = await self._models.chat(chat_request(call, meter))
+            reply = await self._models.chat(chat_request(call))
         except InterruptedCallError as error:
             return failure(error, sent=True).model_copy(update=_used(error.meter))
         except ToolOrchestraError as error:
-            return failure(error, sent=meter.sent).model_copy(update=_used(meter))
+            return failure(error, sent=call.meter.sent).model_copy(update=_used(call.meter))
         return _outcome(call, reply)
 
 
-def chat_request(call: CallRequest, meter: Meter) -> ChatRequest:
+def chat_request(call: CallRequest) -> ChatRequest:
     """The call as a chat completion. Raises InvalidArgumentsError."""
     target = call.function.target
     if not isinstance(target, ExpertTarget):
@@ -52,7 +51,7 @@ def chat_request(call: CallRequest, meter: Meter) -> ChatRequest:
         temperature=target.spec.temperature,
         price=call.function.price,
         on_delta=_content_only(call.on_delta),
-        meter=meter,
+        meter=call.meter,
         headers=call.headers,
     )
 

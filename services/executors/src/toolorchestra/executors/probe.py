@@ -91,14 +91,18 @@ class Prober:
         local = tool.spec.mcp is not None and tool.spec.mcp.stdio is not None
         return await self._bounded(self._observe_tool(tool, known), STDIO_DEADLINE_S if local else self._deadline_s)
 
-    async def probe_expert(self, expert: ExpertModel, *, base_url: str | None = None) -> Observation:
-        """What is seen of an ExpertModel. ``base_url``: where a served model answers, if its spec does not say."""
+    async def probe_expert(self, expert: ExpertModel, *, base_url: str | None = None, allow: Sequence[str] = ()) -> Observation:
+        """What is seen of an ExpertModel. ``base_url``: where a served model answers, if its spec does not say.
+
+        ``allow``: what the guard lets through for this probe beside its own list.
+        """
         endpoint = expert.spec.endpoint
         url = base_url or (endpoint.base_url if endpoint else None)
         if url is None:
             text = "nothing serves this model yet; the operator does on a cluster, elsewhere set spec.endpoint"
             return Observation(ready=False, reason="NotServed", message=text)
-        return await self._bounded(self._observe_expert(expert, url), self._deadline_s)
+        guard = self._guard.opened(*allow) if allow else self._guard
+        return await self._bounded(self._observe_expert(expert, url, guard), self._deadline_s)
 
     async def _bounded(self, job: Awaitable[Observation], seconds: float) -> Observation:
         try:
@@ -142,14 +146,14 @@ class Prober:
             ready=readiness.ready, reason=readiness.reason, message=readiness.message, details=dict(readiness.details)
         )
 
-    async def _observe_expert(self, expert: ExpertModel, url: str) -> Observation:
+    async def _observe_expert(self, expert: ExpertModel, url: str, guard: EgressGuard) -> Observation:
         endpoint = expert.spec.endpoint
         ref = endpoint.api_key_secret_ref if endpoint else None
         key = (await self._secrets.read(expert.metadata.namespace, ref.name, ref.key)).strip() if ref else None
         headers = {"authorization": f"Bearer {key}"} if key else {}
         began = time.monotonic()
         refusals: list[str] = []
-        async with self._guard.client(headers) as client:
+        async with guard.client(headers) as client:
             for base in base_urls(url):
                 status, models = await _list_models(client, base)
                 if models is not None:

@@ -25,6 +25,8 @@ CONNECT_S: Final = 10.0
 _LIMITS: Final = EgressLimits(max_bytes=64 * 1024 * 1024, total_s=None)  # each call has its own deadline
 _REFUSED_FIELD: Final = (400, 422)
 _PLACEHOLDER: Final = "unset"
+# Where an InferenceService may answer. Such an address is written by the operator alone, into a status.
+_INSIDE: Final = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,9 @@ class Upstream:
     """Opens streams. Remembers per server and model which standard fields it refuses."""
 
     def __init__(self, guard: EgressGuard, secrets: SecretReader) -> None:
-        self._http = guard.client(timeout=httpx2.Timeout(None, connect=CONNECT_S), limits=_LIMITS)
+        timeout = httpx2.Timeout(None, connect=CONNECT_S)
+        self._http = guard.client(timeout=timeout, limits=_LIMITS)
+        self._inside = guard.opened(*_INSIDE).client(timeout=timeout, limits=_LIMITS)
         self._secrets = secrets
         self._refused: dict[tuple[str, str], frozenset[str]] = {}
         self._sdk = _Sdk(
@@ -61,9 +65,11 @@ class Upstream:
             max_retries=0,
             http_client=self._http,
         )
+        self._sdk_inside = self._sdk.with_options(http_client=self._inside)
 
     async def aclose(self) -> None:
         await self._http.aclose()
+        await self._inside.aclose()
 
     @asynccontextmanager
     async def open(self, post: Post, tally: Tally) -> AsyncIterator[AsyncIterator[Chunk]]:
@@ -92,11 +98,12 @@ class Upstream:
 
     async def _post(self, post: Post, headers: Mapping[str, str | Omit], tally: Tally) -> AsyncStream[object]:
         where = (post.target.base_url, str(post.body.get("model")))
+        sdk = self._sdk if post.target.spec.endpoint is not None else self._sdk_inside
         while True:
             refused = self._refused.get(where, frozenset())
             tally.sending()
             try:
-                return await self._sdk.post(
+                return await sdk.post(
                     f"{post.target.base_url.rstrip('/')}/{post.path}",
                     cast_to=object,
                     body=without(post.body, refused),

@@ -84,6 +84,12 @@ class EgressGuard:
             trust_env=False,
         )
 
+    def opened(self, *allow: str) -> "EgressGuard":
+        """A guard that lets these through too, written as in ``egress.allow``; this one stays as it is."""
+        other = EgressGuard(allow, resolver=self._resolver, ssl_context=self.ssl_context)
+        other._openings += self._openings
+        return other
+
     def transport(self, limits: EgressLimits | None = None) -> "GuardedTransport":
         """A pool of connections to share between clients."""
         return GuardedTransport(self, limits or EgressLimits())

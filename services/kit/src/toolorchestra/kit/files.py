@@ -9,16 +9,16 @@ from typing import Any, Self, TypeVar
 import structlog
 from watchfiles import awatch
 
-from toolorchestra.core.registry import Catalog, Key, Observation
+from toolorchestra.core.registry import Catalog, Identity, Key, Observation, hashes_in
 from toolorchestra.core.resources import BudgetPolicy, ExpertModel, Orchestrator, Resource, Tool
-from toolorchestra.kit.manifests import Identity, Manifests, read_folders
+from toolorchestra.kit.manifests import Manifests, read_folders
 from toolorchestra.kit.observations import ObservationFile
 
 _R = TypeVar("_R", bound=Resource)
 
 
 class FileRegistry:
-    """Implements ``core.registry.Registry`` over ``*.yaml`` and ``*.yml`` files below some folders.
+    """Implements ``core.registry.WatchedRegistry`` over ``*.yaml`` and ``*.yml`` files below some folders.
 
     Built, it has read the folders once. As an async context manager it watches them; a missed change is found within
     ``poll_ms``. Apart from ``catalog`` it is used from the event loop's thread. ``status_file`` keeps what was observed.
@@ -66,6 +66,18 @@ class FileRegistry:
             return
         self._observations.put(key, resource, observation)
         self._publish()
+
+    def due(self) -> Catalog:
+        """Everything: on a laptop there is nobody else."""
+        return self._catalog
+
+    def first_hashes(self) -> Mapping[Identity, Mapping[str, str]]:
+        """Those of the observations that still hold."""
+        return hashes_in(self._catalog.observed)
+
+    def not_ready(self) -> str | None:
+        """Never: it has read its folders before it exists."""
+        return None
 
     async def reload(self) -> None:
         """Read what has changed now instead of waiting for the watcher."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from toolorchestra.core.errors import InvalidManifestError
-from toolorchestra.core.registry import Problem
+from toolorchestra.core.registry import Identity, Problem
 from toolorchestra.core.resources import Resource, parse_documents, parse_resource
 
 SUFFIXES: Final = (".yaml", ".yml")
@@ -18,7 +18,6 @@ USUAL_FOLDER: Final = "manifests"  # a person may create it later, so it is empt
 MAX_FILE_BYTES: Final = 4_000_000
 SECRET_KIND: Final = ("v1", "Secret")
 
-Identity: TypeAlias = tuple[str, str, str]  # (kind, namespace, name)
 Stamp: TypeAlias = tuple[int, int, int]  # inode, modification time in ns, size
 
 

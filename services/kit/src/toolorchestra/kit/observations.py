@@ -12,9 +12,8 @@ from typing import Final
 import structlog
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from toolorchestra.core.registry import Observation
+from toolorchestra.core.registry import Identity, Observation
 from toolorchestra.core.resources import Resource
-from toolorchestra.kit.manifests import Identity
 
 
 class _Entry(BaseModel):

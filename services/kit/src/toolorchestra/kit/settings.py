@@ -2,7 +2,8 @@
 
 Every variable begins with ``TOOLORCHESTRA_``; ``__`` leads into a group: ``TOOLORCHESTRA_LOG__LEVEL=debug``. Applications
 on one machine share the environment, so a variable that an application does not know may belong to another; one that only
-looks like a misspelt setting is refused, and so is any unknown key inside a group.
+looks like a misspelt setting is refused, and so is any unknown key inside a group. What is not in the environment may be a
+file of the same name in the folder ``TOOLORCHESTRA_SECRETS_FOLDER``: passwords in an environment are read by many.
 """
 
 import os
@@ -19,6 +20,7 @@ from toolorchestra.core.errors import InvalidRequestError
 
 PREFIX: Final = "TOOLORCHESTRA_"
 NESTING: Final = "__"
+SECRETS_FOLDER: Final = f"{PREFIX}SECRETS_FOLDER"
 SIMILAR: Final = 0.9  # one wrong letter in a name of ten
 
 
@@ -70,7 +72,7 @@ class Settings(BaseSettings):
         """Read the environment; ``values`` win over it. Raises InvalidRequestError that names the variable and the fix."""
         cls._refuse_misspelt(os.environ)
         try:
-            return cls(**values)
+            return cls(_secrets_dir=_secrets_folder(os.environ), **values)
         except ValidationError as error:
             raise InvalidRequestError(f"settings: {'; '.join(_problems(error))}") from error
         except SettingsError as error:
@@ -86,10 +88,17 @@ class Settings(BaseSettings):
         known = list(cls.variables())
         for name in environ:
             head = name.partition(NESTING)[0]
-            if not head.startswith(PREFIX) or head in known or name in cls.shared_names:
+            if not head.startswith(PREFIX) or head in known or name in (SECRETS_FOLDER, *cls.shared_names):
                 continue
             if similar := get_close_matches(head, known, n=1, cutoff=SIMILAR):
                 raise InvalidRequestError(f"unknown setting {name}", param=name, hint=f"did you mean {similar[0]}?")
+
+
+def _secrets_folder(environ: Mapping[str, str]) -> str | None:
+    folder = environ.get(SECRETS_FOLDER)
+    if folder and not Path(folder).is_dir():
+        raise InvalidRequestError(f"{SECRETS_FOLDER}: {folder} is no folder", param=SECRETS_FOLDER, hint="mount it there")
+    return folder or None
 
 
 def _problems(error: ValidationError) -> Iterator[str]:

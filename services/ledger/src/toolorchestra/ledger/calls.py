@@ -12,6 +12,7 @@ from toolorchestra.core.loop.calls import denied
 from toolorchestra.core.money import NanoUsd
 from toolorchestra.ledger import money
 from toolorchestra.ledger.connection import Connection
+from toolorchestra.ledger.database import Database
 from toolorchestra.ledger.errors import denial_from
 from toolorchestra.ledger.jsontext import encode
 from toolorchestra.ledger.money import Kind, Labels
@@ -94,25 +95,21 @@ class CallRecord:
     cost_nano_usd: NanoUsd
 
 
-async def claim(connection: Connection, call_id: str, *, lease_ms: int) -> Claim | StoredCall:
+async def claim(database: Database, call_id: str, *, lease_ms: int) -> Claim | StoredCall:
     """Take a call to execute it. When somebody was first or it is over: what is stored of it, to leave alone.
 
-    A repeated attempt settles the lost one as an estimate and takes a hold of its own; if the budget refuses that, the call is
-    finished as denied. Raises NotFoundError.
+    A call that waits is taken in one round trip. A repeated attempt takes more: it settles the lost one as an estimate and takes
+    a hold of its own; if the budget refuses that, the call is finished as denied. Raises NotFoundError.
     """
     values = {"call": call_id, "lease_ms": lease_ms}
-    row = await connection.row(step("calls", "claim", **values))
-    if row is None:
-        return await stored(connection, call_id)
-    if row["hold"] != row["old_hold"]:
-        refusal = await _renew_hold(connection, row)
-        if refusal is not None:
-            await connection.run(finish_steps(call_id, row["attempt"], refusal)[:1])
+    (rows,) = await database.execute([step("calls", "claim", **values)])
+    if rows:
+        return _claim(rows[0])
+    async with database.system() as connection:
+        row = await connection.row(step("calls", "reclaim", **values))
+        if row is None:
             return await stored(connection, call_id)
-    attempt = {"call": call_id, "attempt": row["attempt"], "tenant": row["tenant"], "hold": row["hold"]}
-    begin = [step("money", "mark_sent", hold=row["hold"]), step("calls", "start_attempt", **attempt)]
-    await connection.run(begin)
-    return _claim(row)
+        return await _repeat(connection, row)
 
 
 async def extend(connection: Connection, call_id: str, attempt: int, *, lease_ms: int) -> bool:
@@ -147,12 +144,12 @@ def finish_steps(call_id: str, attempt: int, outcome: Outcome) -> list[Step]:
     ]
 
 
-async def give_up(connection: Connection, call_id: str) -> StoredCall:
-    """As the run's owner: stop waiting for a call that nobody runs any more. What is stored of it then.
+async def give_up(connection: Connection, call_id: str, *, now: bool = False) -> StoredCall:
+    """As the run's owner: stop waiting for a call that nobody runs any more, or (``now``) for any. What is stored of it then.
 
     Its state is ``over`` if it was given up; its hold stays open until the owner settles it. Raises NotFoundError.
     """
-    await connection.row(step("calls", "give_up", call=call_id))
+    await connection.row(step("calls", "give_up", call=call_id, now=now))
     return await stored(connection, call_id)
 
 
@@ -180,6 +177,16 @@ async def attempts_of_run(connection: Connection, run_id: str) -> list[Attempt]:
     """Every attempt of every call of a run, in order."""
     rows = await connection.rows(step("calls", "attempts_of_run", run=run_id))
     return [Attempt(call_id=row.pop("call"), **row) for row in rows]
+
+
+async def _repeat(connection: Connection, row: Mapping[str, Any]) -> Claim | StoredCall:
+    call_id, attempt, hold = row["id"], row["attempt"], row["hold"]
+    refusal = await _renew_hold(connection, row)
+    if refusal is not None:
+        await connection.run(finish_steps(call_id, attempt, refusal)[:1])
+        return await stored(connection, call_id)
+    await connection.rows(step("calls", "start_attempt", call=call_id, attempt=attempt, tenant=row["tenant"], hold=hold))
+    return _claim(row)
 
 
 async def _renew_hold(connection: Connection, row: Mapping[str, Any]) -> Outcome | None:

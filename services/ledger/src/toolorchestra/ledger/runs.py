@@ -86,9 +86,11 @@ async def page(
     connection: Connection, tenant: str, *, after: str | None = None, key: str | None = None,
     state: RunState | None = None, count: int = 50,
 ) -> list[RunRecord]:  # fmt: skip
-    """A tenant's runs, newest first; ``after`` is the last id of the page before."""
+    """A tenant's runs, newest first; ``after`` is the last id of the page before. Raises NotFoundError for an unknown one."""
     values = {"tenant": tenant, "after": after, "key": key, "state": state and state.value, "count": min(count, MAX_PAGE)}
     rows = await connection.rows(step("runs", "page", **values))
+    if not rows and after is not None and await connection.row(step("runs", "get", run=after)) is None:
+        raise NotFoundError(f"there is no run {after!r}", param="after", hint="take the id of the last run of the page before")
     return [RunRecord.of(row) for row in rows]
 
 
@@ -145,9 +147,9 @@ async def renew_leases(
     return {row["id"]: row["cancel_by"] for row in rows}
 
 
-async def give_back(connection: Connection, *, owner: str, keep: Collection[str] = ()) -> list[str]:
-    """The owner stops: its runs, but for those to ``keep``, may be taken over at once. Their ids."""
-    rows = await connection.rows(step("runs", "give_back", owner=owner, keep=list(keep)))
+async def give_back(connection: Connection, *, owner: str, runs: Collection[str] | None = None) -> list[str]:
+    """The owner stops driving ``runs`` (None: all of its runs): they may be taken over at once. Their ids."""
+    rows = await connection.rows(step("runs", "give_back", owner=owner, runs=None if runs is None else list(runs)))
     return [row["id"] for row in rows]
 
 

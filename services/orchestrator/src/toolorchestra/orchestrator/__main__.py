@@ -29,7 +29,6 @@ def main() -> int:
         port=settings.port,
         log_config=None,
         access_log=False,
-        timeout_graceful_shutdown=max(1, settings.drain_ms // 1_000),
         server_header=False,
     )
     adopt_loggers("uvicorn", "uvicorn.error")

@@ -2,23 +2,28 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from toolorchestra.core.errors import ToolOrchestraError
+from toolorchestra.core.registry import WatchedRegistry
 from toolorchestra.executors.factory import Toolbox
-from toolorchestra.kit.files import FileRegistry
+from toolorchestra.kit.kubernetes import KubernetesApi
 from toolorchestra.kit.signals import SignalBus
 from toolorchestra.ledger.database import Database
 from toolorchestra.ledger.schema import check_schema
 from toolorchestra.orchestrator.services.administration import Administration
-from toolorchestra.orchestrator.services.authentication import AdminTokens, Authenticator
+from toolorchestra.orchestrator.services.authentication import Authenticator, ServiceAccounts
+from toolorchestra.orchestrator.services.authority import AdminTokens, Authority, KubernetesAuthority
 from toolorchestra.orchestrator.services.budget import Budgets
 from toolorchestra.orchestrator.services.catalogue import Catalogue
 from toolorchestra.orchestrator.services.chat import ChatService
 from toolorchestra.orchestrator.services.continuing import Continuer
 from toolorchestra.orchestrator.services.direct import DirectCalls
 from toolorchestra.orchestrator.services.discovery import Discovery
+from toolorchestra.orchestrator.services.enforcement import Enforcement
 from toolorchestra.orchestrator.services.entry import Entry
 from toolorchestra.orchestrator.services.hub import Hub
+from toolorchestra.orchestrator.services.identities import Identities
 from toolorchestra.orchestrator.services.lookup import RunService
 from toolorchestra.orchestrator.services.manager import RunManager
 from toolorchestra.orchestrator.services.metrics import Metrics
@@ -26,13 +31,17 @@ from toolorchestra.orchestrator.services.opening import Opener
 from toolorchestra.orchestrator.services.outbox import Outbox
 from toolorchestra.orchestrator.services.passing import Settlement
 from toolorchestra.orchestrator.services.passthrough import Passthrough
+from toolorchestra.orchestrator.services.repeating import Repeats
 from toolorchestra.orchestrator.services.upkeep import Upkeep
 from toolorchestra.orchestrator.services.waiting import Waiting
 from toolorchestra.orchestrator.settings import OrchestratorSettings
 from toolorchestra.orchestrator.storage.accounts import AccountStore
 from toolorchestra.orchestrator.storage.queue import CallQueue
+from toolorchestra.orchestrator.storage.reviews import Reviews
 from toolorchestra.orchestrator.storage.revisions import RevisionStore
 from toolorchestra.orchestrator.storage.runs import RunStore
+
+TICK_S: Final = 1.0  # on a cluster, how often to see whether the operator left something unobserved
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +50,8 @@ class ProcessContext:
 
     settings: OrchestratorSettings
     database: Database
-    registry: FileRegistry
+    registry: WatchedRegistry
+    kubernetes: KubernetesApi | None
     toolbox: Toolbox
     signals: SignalBus
     queue: CallQueue | None
@@ -62,8 +72,8 @@ class Factory:
         self._budgets = Budgets(context.registry, settings.default_budget)
         self._runs = RunStore(context.database, owner=settings.owner, lease_ms=settings.lease_ms)
         self._waiting = Waiting(context.database, self._runs, settings.owner)
-        self.authenticator = Authenticator(self._accounts)
-        self.admin_tokens = AdminTokens(context.admin_token)
+        self.authority, service_accounts = self._identity(context)
+        self.authenticator = Authenticator(self._accounts, service_accounts)
         self.outbox = Outbox(context.signals)
         self.manager = RunManager(
             database=context.database,
@@ -81,9 +91,8 @@ class Factory:
         self.discovery = Discovery(
             registry=context.registry,
             prober=context.toolbox.prober,
-            accounts=self._accounts,
-            default=settings.default_budget,
-            interval_s=settings.probe_interval_s,
+            enforcement=None if settings.on_cluster else self._enforcement(),
+            interval_s=TICK_S if settings.on_cluster else settings.probe_interval_s,
             reload_secrets=context.reload_secrets,
         )
         self._entry = Entry(
@@ -92,22 +101,25 @@ class Factory:
             owner=settings.owner,
             lease_ms=settings.lease_ms,
         )
+        repeats = Repeats(self._runs)
         self._chat = ChatService(
             registry=context.registry,
             opener=Opener(context.registry, self._budgets, self._entry),
             continuer=Continuer(self._runs, self._entry, self.manager),
             manager=self.manager,
-            runs=self._runs,
+            repeats=repeats,
             accounts=self._accounts,
             keep_alive_s=settings.keep_alive_s,
         )
-        self._settlement = Settlement(context.database)
         self._passthrough = Passthrough(
             registry=context.registry,
             budgets=self._budgets,
             entry=self._entry,
+            manager=self.manager,
             models=context.toolbox.models,
-            settlement=self._settlement,
+            settlement=Settlement(context.database),
+            repeats=repeats,
+            keep_alive_s=settings.keep_alive_s,
         )
         self.upkeep = Upkeep(
             runs=self._runs,
@@ -115,9 +127,28 @@ class Factory:
             entry=self._entry,
             manager=self.manager,
             waiting=self._waiting,
-            driven=lambda: self.manager.driven | self._settlement.driven,
+            signals=context.signals,
             lease_ms=settings.lease_ms,
         )
+
+    def _enforcement(self) -> Enforcement:
+        return Enforcement(self._context.registry, self._accounts, self.settings.default_budget)
+
+    def _identity(self, context: ProcessContext) -> tuple[Authority, ServiceAccounts | None]:
+        """Who vouches for administrators, and for callers without an API key."""
+        if not self.settings.by_kubernetes or context.kubernetes is None:
+            return AdminTokens(context.admin_token), None
+        reviews, audience = Reviews(context.kubernetes), self.settings.token_audience
+        identities = Identities(reviews)
+        service_accounts = ServiceAccounts(
+            identities=identities,
+            accounts=self._accounts,
+            registry=context.registry,
+            default=self.settings.default_budget,
+            audience=audience,
+            namespaces=self.settings.watch_namespaces,
+        )
+        return KubernetesAuthority(identities, reviews, audience), service_accounts
 
     def chat(self) -> ChatService:
         return self._chat
@@ -142,10 +173,16 @@ class Factory:
         """Whether this process stops."""
         return self._draining
 
+    def not_ready(self) -> str | None:
+        """Why the registry cannot be served from yet; None if it can."""
+        return self._context.registry.not_ready()
+
     async def readiness(self) -> str | None:
         """Why no request should be sent here; None if all is well."""
         if self._draining:
             return "draining"
+        if (reason := self.not_ready()) is not None:
+            return reason
         try:
             async with self._context.database.system() as connection:
                 await check_schema(connection)
@@ -156,4 +193,4 @@ class Factory:
     async def drain(self) -> None:
         """Take no more requests, and hand the runs over."""
         self._draining = True
-        await self.manager.drain(self.settings.drain_ms / 1_000, keep=self._settlement.driven)
+        await self.manager.drain(self.settings.drain_ms / 1_000)

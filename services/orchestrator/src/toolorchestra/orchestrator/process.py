@@ -4,13 +4,20 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
+from toolorchestra.core.calls import SecretReader
+from toolorchestra.core.registry import WatchedRegistry
 from toolorchestra.executors.factory import open_toolbox
+from toolorchestra.kit.cluster_registry import ClusterRegistry
+from toolorchestra.kit.cluster_secrets import ClusterSecrets
 from toolorchestra.kit.egress import EgressGuard
 from toolorchestra.kit.files import FileRegistry
+from toolorchestra.kit.kubernetes import KubernetesApi
+from toolorchestra.kit.kubernetes_client import open_kubernetes
 from toolorchestra.kit.secrets import ChainedSecrets, EnvironmentSecrets, ManifestSecrets
 from toolorchestra.kit.valkey_signals import open_signals
 from toolorchestra.ledger.database import Database
@@ -23,6 +30,7 @@ from toolorchestra.orchestrator.storage.queue import CeleryQueue
 logger = structlog.get_logger(__name__)
 
 RESTART_S: Final = 1.0
+FIELD_MANAGER: Final = "toolorchestra-orchestrator"  # names us in the API server's log; nothing is written
 
 
 @asynccontextmanager
@@ -30,8 +38,7 @@ async def open_process(settings: OrchestratorSettings) -> AsyncIterator[Factory]
     """A running orchestrator without its HTTP server: registry watched, chores under way. Drains at the end."""
     async with AsyncExitStack() as stack:
         factory = Factory(await _open_context(settings, stack))
-        await factory.discovery.enforce()
-        await factory.discovery.catch_up()
+        await factory.discovery.start()
         background = [
             asyncio.create_task(keep_running(part.run_forever), name=name)
             for name, part in (("discovery", factory.discovery), ("upkeep", factory.upkeep), ("outbox", factory.outbox))
@@ -66,18 +73,60 @@ async def _open_context(settings: OrchestratorSettings, stack: AsyncExitStack) -
     queue = CeleryQueue(settings.broker_url.get_secret_value()) if settings.broker_url else None
     if queue is not None:
         stack.callback(queue.close)
-    registry = await stack.enter_async_context(FileRegistry(settings.manifests, status_file=settings.status_file))
-    written = ManifestSecrets(registry.secret_documents)
-    secrets = ChainedSecrets(written, EnvironmentSecrets(os.environ))
-    toolbox = await stack.enter_async_context(open_toolbox(EgressGuard(settings.egress_allow), secrets, allow_stdio=True))
+    kubernetes = await _open_kubernetes(settings, stack)
+    source = await _open_source(settings, kubernetes, stack)
+    toolbox = await stack.enter_async_context(
+        open_toolbox(EgressGuard(settings.egress_allow), source.secrets, allow_stdio=not settings.on_cluster)
+    )
     return ProcessContext(
         settings=settings,
         database=database,
-        registry=registry,
+        registry=source.registry,
+        kubernetes=kubernetes,
         toolbox=toolbox,
         signals=signals,
         queue=queue,
-        reload_secrets=lambda: written.load(registry.secret_documents),
-        pepper=read_secret_file(settings.key_pepper_file).encode(),
-        admin_token=read_secret_file(settings.admin_token_file) if settings.admin_token_file else None,
+        reload_secrets=source.reload_secrets,
+        pepper=read_secret_file(settings.key_pepper_file, mounted=settings.on_cluster).encode(),
+        admin_token=_admin_token(settings),
     )
+
+
+def _admin_token(settings: OrchestratorSettings) -> str | None:
+    file = settings.admin_token_file
+    return read_secret_file(file, mounted=settings.on_cluster) if file else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where resources and secrets come from."""
+
+    registry: WatchedRegistry
+    secrets: SecretReader
+    reload_secrets: Callable[[], None]
+
+
+async def _open_kubernetes(settings: OrchestratorSettings, stack: AsyncExitStack) -> KubernetesApi | None:
+    if not (settings.on_cluster or settings.by_kubernetes):
+        return None
+    return await stack.enter_async_context(open_kubernetes(field_manager=FIELD_MANAGER, kubeconfig=settings.kubeconfig))
+
+
+async def _open_source(settings: OrchestratorSettings, kubernetes: KubernetesApi | None, stack: AsyncExitStack) -> _Source:
+    if settings.on_cluster and kubernetes is not None:
+        return await _cluster(settings, kubernetes, stack)
+    return await _files(settings, stack)
+
+
+async def _files(settings: OrchestratorSettings, stack: AsyncExitStack) -> _Source:
+    registry = await stack.enter_async_context(FileRegistry(settings.manifests, status_file=settings.status_file))
+    written = ManifestSecrets(registry.secret_documents)
+    secrets = ChainedSecrets(written, EnvironmentSecrets(os.environ))
+    return _Source(registry, secrets, lambda: written.load(registry.secret_documents))
+
+
+async def _cluster(settings: OrchestratorSettings, kubernetes: KubernetesApi, stack: AsyncExitStack) -> _Source:
+    """Secrets never come from this process' environment there: a tenant could name the platform's own."""
+    registry = ClusterRegistry(kubernetes, namespaces=settings.watch_namespaces, again_s=settings.probe_interval_s)
+    secrets = ClusterSecrets(kubernetes, readers=settings.secret_readers)
+    return _Source(await stack.enter_async_context(registry), secrets, lambda: None)

@@ -1,6 +1,8 @@
 """The HTTP server of a replica: told to stop, it first hands its runs over, and answers their clients meanwhile."""
 
 import socket
+from time import monotonic
+from typing import Final
 
 import uvicorn
 from fastapi import FastAPI
@@ -9,8 +11,14 @@ from typing_extensions import override
 from toolorchestra.orchestrator.factory import Factory
 
 
+LEAST_S: Final = 1  # for connections, when runs took all of the time
+
+
 class DrainingServer(uvicorn.Server):
-    """uvicorn, with the drain before the end of its connections: whoever waits here follows a run to its next owner."""
+    """uvicorn, with the drain before the end of its connections: whoever waits here follows a run to its next owner.
+
+    Runs and connections share one time: what the runs do not need of it the connections may have.
+    """
 
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         super().__init__(config)
@@ -20,5 +28,8 @@ class DrainingServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         factory = getattr(self._app.state, "factory", None)
         if isinstance(factory, Factory):  # not there when the start failed
+            began = monotonic()
             await factory.drain()
+            left_s = factory.settings.drain_ms / 1_000 - (monotonic() - began)
+            self.config.timeout_graceful_shutdown = max(LEAST_S, round(left_s))
         await super().shutdown(sockets)

@@ -11,7 +11,7 @@ from typing_extensions import override
 from toolorchestra.core.calls import Outcome
 from toolorchestra.core.errors import NotFoundError, ToolOrchestraError, UnauthenticatedError
 from toolorchestra.core.loop.journal import Stamped
-from toolorchestra.core.registry import Catalog, Observation
+from toolorchestra.core.registry import Catalog, Identity, Observation, hashes_in
 from toolorchestra.core.resources import BudgetPolicySpec
 from toolorchestra.executors.probe import ObservationKey
 from toolorchestra.ledger.calls import CallState, StoredCall
@@ -46,6 +46,15 @@ class FixedRegistry:
     def observe(self, kind: str, namespace: str, name: str, observation: Observation) -> None:
         observed = {**self._catalog.observed, (kind, namespace, name): observation}
         self.put(replace(self._catalog, observed=observed))
+
+    def due(self) -> Catalog:
+        return self._catalog
+
+    def first_hashes(self) -> dict[Identity, Mapping[str, str]]:
+        return hashes_in(self._catalog.observed)
+
+    def not_ready(self) -> str | None:
+        return None
 
     async def changed(self, since: int) -> Catalog:
         while self._catalog.version <= since:
@@ -82,6 +91,7 @@ class MemoryAccounts(AccountStore):
         self.asked = 0
         self.applied: list[tuple[str, BudgetPolicySpec, int]] = []
         self.defaults: list[tuple[str, bool]] = []
+        self.opened: list[tuple[str, str, bool]] = []  # service accounts: tenant, key, whether with the default policy
         self.sources: dict[str, str] = {}
         self.adjustments: list[tuple[str, int, str, str]] = []
         self.windows: list[WindowBudget] = []
@@ -107,6 +117,10 @@ class MemoryAccounts(AccountStore):
         record = KeyRecord(number, tenant, name, scopes, limits, EPOCH, expires_at, None, None)
         self.keys[f"to_{number}.secret"] = record
         return NewKey(record, f"to_{number}.secret")
+
+    @override
+    async def open_service_account(self, tenant: str, key: str, *, default: BudgetPolicySpec | None) -> None:
+        self.opened.append((tenant, key, default is not None))
 
     @override
     async def list_keys(self, tenant: str) -> list[KeyRecord]:
@@ -163,7 +177,7 @@ class MemoryCalls(CallStore):
         return self.row
 
     @override
-    async def give_up(self, call_id: str) -> StoredCall:
+    async def give_up(self, call_id: str, *, now: bool = False) -> StoredCall:
         if self.row.outcome is None:
             self.row = replace(self.row, state=CallState.OVER)
         return self.row
@@ -195,7 +209,9 @@ class MemoryRuns(RunStore):
         self.states: dict[str, RunState] = {}
         self.retries: dict[str, str] = {}  # body hash → run
         self.error: ToolOrchestraError | None = None
-        self.given_back: list[Collection[str]] = []
+        self.given_back: list[Collection[str] | None] = []
+        self.charges: dict[str, int] = {}  # by call
+        self.wishes: dict[str, str] = {}  # who wishes the end of a run
         self.cancelled: list[tuple[str, str]] = []
 
     def put(self, run_id: str, log: Iterable[Stamped], state: RunState = RunState.RUNNING) -> None:
@@ -220,6 +236,8 @@ class MemoryRuns(RunStore):
 
     @override
     async def page(self, tenant: str, *, after: str | None, count: int) -> list[RunRecord]:
+        if after is not None and after not in self.logs:
+            raise NotFoundError(f"there is no run {after!r}", param="after")
         newest = sorted(self.logs, reverse=True)
         return [a_record(i, tenant, state=self.states[i]) for i in newest if after is None or i < after][:count]
 
@@ -233,9 +251,19 @@ class MemoryRuns(RunStore):
         return self.states[run_id]
 
     @override
-    async def give_back(self, keep: Collection[str] = ()) -> Sequence[str]:
-        self.given_back.append(list(keep))
+    async def renew_leases(self, driven: Collection[str]) -> dict[str, str | None]:
+        if self.error is not None:
+            raise self.error
+        return {run_id: self.wishes.get(run_id) for run_id in driven}
+
+    @override
+    async def give_back(self, given: Collection[str] | None = None) -> Sequence[str]:
+        self.given_back.append(given)
         return []
+
+    @override
+    async def charged(self, tenant: str, run_id: str) -> dict[str, int]:
+        return self.charges
 
 
 def a_record(run_id: str, tenant: str = "default", *, state: RunState = RunState.RUNNING) -> RunRecord:

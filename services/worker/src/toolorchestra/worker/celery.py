@@ -94,6 +94,7 @@ def _process(settings: WorkerSettings) -> dict[str, Any]:
         "worker_max_tasks_per_child": 1 if sandbox else None,
         "worker_proc_alive_timeout": 60.0,  # a child of a busy machine may start slowly
         "worker_soft_shutdown_timeout": settings.drain_ms / 1_000,  # of SIGQUIT; SIGTERM drains by itself
+        "worker_enable_soft_shutdown_on_idle": not sandbox,  # Celery knows nothing of calls that go straight to the loop
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
     }
@@ -104,6 +105,7 @@ def _transport_options(url: str, visibility_s: int) -> dict[str, Any]:
     if scheme in _REDIS_SCHEMES:
         return {
             "visibility_timeout": visibility_s,
+            "ack_emulation": False,  # two more round trips per call, for a message that its run's owner sends again anyway
             "socket_timeout": _SOCKET_S,
             "socket_connect_timeout": _SOCKET_S / 2,
             "socket_keepalive": True,

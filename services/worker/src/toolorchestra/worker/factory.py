@@ -11,7 +11,9 @@ from billiard.util import get_pdeathsig
 from toolorchestra.core.calls import SecretReader
 from toolorchestra.executors.factory import open_toolbox
 from toolorchestra.executors.plugin import installed
+from toolorchestra.kit.cluster_secrets import ClusterSecrets, NoSecrets
 from toolorchestra.kit.egress import EgressGuard
+from toolorchestra.kit.kubernetes_client import open_kubernetes
 from toolorchestra.kit.secrets import ChainedSecrets, EnvironmentSecrets
 from toolorchestra.kit.valkey_signals import open_signals
 from toolorchestra.ledger.database import Database
@@ -25,6 +27,7 @@ from toolorchestra.worker.storage.revisions import LedgerRevisions
 from toolorchestra.worker.storage.secrets import FolderSecrets
 
 CHILD_CONNECTIONS = 2  # one call, and its lease
+FIELD_MANAGER = "toolorchestra-worker"  # names us in the API server's log; nothing is written
 CONNECT_MS = 5_000  # then the call is tried again or given back; waiting longer would hide it
 
 
@@ -45,14 +48,21 @@ class Factory:
         async with AsyncExitStack() as stack:
             database = await stack.enter_async_context(await self._open_database())
             toolbox = await stack.enter_async_context(
-                open_toolbox(self._guard, self.secrets(), allow_stdio=bool(settings.manifests), find_plugin=self._find_plugin)
+                open_toolbox(
+                    self._guard,
+                    await self._open_secrets(stack),
+                    allow_stdio=bool(settings.manifests),
+                    find_plugin=self._find_plugin,
+                )
             )
             signals = open_signals(settings.signal_url.get_secret_value() if settings.signal_url else None)
             stack.push_async_callback(signals.close)
             abilities = Abilities(settings.worker_class, self._rung, settings.lease_ms)
-            yield CallService(
+            service = CallService(
                 LedgerCalls(database), LedgerRevisions(database), toolbox.executors, signals, abilities, pulse=self.pulse()
             )
+            await stack.enter_async_context(service.listening())
+            yield service
 
     async def check_database(self) -> None:
         """Raises UnavailableError if this program cannot work with the database."""
@@ -74,9 +84,18 @@ class Factory:
             gc.collect()
         gc.freeze()  # Celery collects before each fork; what stays for good need not be looked at, nor copied
 
-    def secrets(self) -> SecretReader:
-        """Where secrets come from: manifests first, then the environment."""
-        return ChainedSecrets(FolderSecrets(self._settings.manifests), EnvironmentSecrets(self._environ))
+    async def _open_secrets(self, stack: AsyncExitStack) -> SecretReader:
+        """Where secrets come from: manifests, then the environment; on a cluster the API server alone.
+
+        There the environment is the platform's own, and the sandbox has no token to ask with.
+        """
+        settings = self._settings
+        if not settings.on_cluster:
+            return ChainedSecrets(FolderSecrets(settings.manifests), EnvironmentSecrets(self._environ))
+        if settings.worker_class is WorkerClass.SANDBOX:
+            return NoSecrets()
+        opened = open_kubernetes(field_manager=FIELD_MANAGER, kubeconfig=settings.kubeconfig)
+        return ClusterSecrets(await stack.enter_async_context(opened), readers=settings.secret_readers)
 
     def pulse(self) -> Pulse:
         """The sign of life of this worker."""

@@ -21,11 +21,12 @@ from toolorchestra.kit.logging import configure_logging
 from toolorchestra.kit.telemetry import configure_telemetry
 from toolorchestra.worker import sandbox
 from toolorchestra.worker.celery import POOLS, create_celery, replace_children_soon
+from toolorchestra.worker.direct import Direct
 from toolorchestra.worker.factory import Factory, environment
 from toolorchestra.worker.heartbeat import Heartbeat
 from toolorchestra.worker.runtime import OwnProcess, Runtime, SharedLoop, StopGate
 from toolorchestra.worker.settings import WorkerClass, WorkerSettings
-from toolorchestra.worker.tasks import register
+from toolorchestra.worker.tasks import CELERYS, register
 
 SERVICE: Final = "worker"
 # What these say of every single task is said better, and once, by the service.
@@ -55,14 +56,15 @@ def main() -> int:
 def serve(settings: WorkerSettings, factory: Factory, runtime: Runtime) -> int:
     """Consume the class's queue; Celery's exit status."""
     app = create_celery(settings)
-    register(app, runtime, factory.pulse())
+    direct = Direct(runtime) if isinstance(runtime, SharedLoop) else None
+    register(app, runtime, factory.pulse(), strategy=direct or CELERYS)
     heartbeat = None
     if settings.liveness_file is not None:
         heartbeat = Heartbeat(app, f"{socket.gethostname()}.{os.getpid()}", interval_s=settings.heartbeat_s)
     worker = _celery_worker(app, settings)
     if heartbeat is not None:
         heartbeat.consume()
-    with _told(settings, runtime, heartbeat):
+    with _told(settings, runtime, heartbeat, direct):
         worker.start()
     status = worker.exitcode or 0
     logger.info("stopped", status=status)
@@ -115,15 +117,17 @@ def _celery_worker(app: Celery, settings: WorkerSettings) -> Any:
 
 
 @contextmanager
-def _told(settings: WorkerSettings, runtime: Runtime, heartbeat: Heartbeat | None) -> Iterator[None]:
+def _told(settings: WorkerSettings, runtime: Runtime, heartbeat: Heartbeat | None, direct: Direct | None) -> Iterator[None]:
     """Hear from Celery when the worker takes calls and when it is to stop."""
     ready_file = settings.ready_file
 
     def ready(sender: Any, **_: Any) -> None:
         if heartbeat is not None:
             heartbeat.start(sender)
-        if settings.worker_class is WorkerClass.SANDBOX:
+        if direct is None:
             replace_children_soon(sender)
+        else:
+            direct.hold_up(sender.pool)
         logger.info("ready", queue=settings.worker_class.queue, calls_at_once=settings.calls_at_once)
         if ready_file is not None:
             ready_file.touch()

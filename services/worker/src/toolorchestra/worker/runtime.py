@@ -56,6 +56,7 @@ class SharedLoop(Runtime):
         self._thread = threading.Thread(target=self._loop.run_forever, name="calls", daemon=True)
         self._stack = AsyncExitStack()
         self._service: CallService | None = None
+        self._begun: set[asyncio.Task[Handling]] = set()  # a loop alone does not keep its tasks
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -74,6 +75,10 @@ class SharedLoop(Runtime):
     def run(self, call_id: str, headers: Mapping[str, str]) -> Handling:
         return self._wait(self._entered().run(call_id, headers))
 
+    def begin(self, call_id: str, headers: Mapping[str, str], ended: Callable[[Handling], None]) -> None:
+        """Execute a call without waiting; ``ended`` is called in the loop's thread."""
+        self._loop.call_soon_threadsafe(self._begin, call_id, headers, ended)
+
     @override
     def ping(self) -> None:
         asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self._loop).result(PING_S)
@@ -81,6 +86,12 @@ class SharedLoop(Runtime):
     @override
     def stop_soon(self) -> None:
         self._loop.call_soon_threadsafe(self._entered().drain, self._drain_ms)
+
+    def _begin(self, call_id: str, headers: Mapping[str, str], ended: Callable[[Handling], None]) -> None:
+        task = self._loop.create_task(self._entered().run(call_id, headers), name=call_id)
+        self._begun.add(task)
+        task.add_done_callback(self._begun.discard)
+        task.add_done_callback(lambda done: ended(_handling(call_id, done)))
 
     def _entered(self) -> CallService:
         if self._service is None:
@@ -94,6 +105,15 @@ class SharedLoop(Runtime):
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+def _handling(call_id: str, done: asyncio.Task[Handling]) -> Handling:
+    """A fault of ours ends a call's message: it must not come back for ever."""
+    error = done.exception()
+    if error is None:
+        return done.result()
+    logger.error("call_failed", call=call_id, exc_info=error)
+    return Handling.DONE
 
 
 class StopGate:

@@ -3,9 +3,9 @@
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from toolorchestra.core.tasks import queue_of
 from toolorchestra.kit.settings import Settings
@@ -35,6 +35,14 @@ class WorkerSettings(Settings):
     signal_url: SecretStr | None = Field(default=None, description="Valkey or Redis for signals. Without it, a slow poll.")
     worker_class: WorkerClass = Field(default=WorkerClass.CALLS, description="`calls`, or `sandbox` for tools that run code.")
     manifests: tuple[Path, ...] = Field(default=(), description="Folders with manifests; only Secrets are read from them.")
+    registry: Literal["files", "cluster"] = Field(
+        default="files", description="Where Secrets are: `files` (manifests, environment) or `cluster` (the API server)."
+    )
+    watch_namespaces: tuple[str, ...] = Field(default=(), description="Read by the orchestrator only.")
+    kubeconfig: Path | None = Field(default=None, description="How to reach the API server. Default: as the pod.")
+    secret_readers: tuple[str, ...] = Field(
+        default=(), description="`namespace:serviceaccount` of all that read Secrets, for messages. Default: this pod's."
+    )
     egress_allow: tuple[str, ...] = Field(default=(), description="host:port, host or CIDR opened for private addresses.")
     concurrency: int | None = Field(
         default=None, ge=1, le=1_024, description="Calls at once. Default: 64, or one per core (2 to 8) for `sandbox`."
@@ -59,3 +67,15 @@ class WorkerSettings(Settings):
         if self.worker_class is WorkerClass.CALLS:
             return DEFAULT_THREADS
         return min(MOST_CHILDREN, max(2, os.cpu_count() or 2))
+
+    @property
+    def on_cluster(self) -> bool:
+        """Whether Secrets are objects of an API server."""
+        return self.registry == "cluster"
+
+    @field_validator("registry")
+    @classmethod
+    def _one_source(cls, registry: str, info: ValidationInfo) -> str:
+        if registry == "cluster" and info.data.get("manifests"):
+            raise ValueError("on a cluster no files are read; remove TOOLORCHESTRA_MANIFESTS")
+        return registry

@@ -1,6 +1,5 @@
 """The two tasks: execute a call, and prove that tasks are executed."""
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 import structlog
@@ -8,17 +7,19 @@ from celery import Celery
 from celery.exceptions import Reject
 
 from toolorchestra.core.tasks import RUN_CALL
+from toolorchestra.worker.direct import carried_headers
 from toolorchestra.worker.runtime import Runtime
 from toolorchestra.worker.services.execution import Handling
 from toolorchestra.worker.services.pulse import Pulse
 
 HEARTBEAT: Final = "toolorchestra.heartbeat"
+CELERYS: Final = "celery.worker.strategy:default"
 
 logger = structlog.get_logger(__name__)
 
 
-def register(app: Celery, runtime: Runtime, pulse: Pulse) -> None:
-    """Give the application its tasks."""
+def register(app: Celery, runtime: Runtime, pulse: Pulse, *, strategy: object = CELERYS) -> None:
+    """Give the application its tasks. ``strategy`` is what receives the messages of calls, by default Celery's own."""
 
     def run_call(task: Any, call_id: Any) -> None:
         """Execute the call of this id. Nothing is returned: the outcome stands in the database."""
@@ -34,12 +35,5 @@ def register(app: Celery, runtime: Runtime, pulse: Pulse) -> None:
         pulse.beat()
 
     # Shared tasks would belong to every application of the process, and to the first one's runtime.
-    app.task(run_call, name=RUN_CALL, bind=True, ignore_result=True, acks_late=True, shared=False)
+    app.task(run_call, name=RUN_CALL, bind=True, ignore_result=True, acks_late=True, shared=False, Strategy=strategy)
     app.task(heartbeat, name=HEARTBEAT, ignore_result=True, shared=False)
-
-
-def carried_headers(headers: object) -> dict[str, str]:
-    """The texts among a message's headers; whoever sent it may have written anything."""
-    if not isinstance(headers, Mapping):
-        return {}
-    return {str(name): value for name, value in headers.items() if isinstance(value, str)}

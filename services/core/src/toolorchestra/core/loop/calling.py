@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
@@ -9,7 +10,7 @@ from toolorchestra.core.calls import CallRequest, Outcome
 from toolorchestra.core.functions import Function
 from toolorchestra.core.loop import calls as fit
 from toolorchestra.core.loop import machine
-from toolorchestra.core.loop.context import HOLD_GRACE_MS, MIN_TIMEOUT_MS, Context, Draft, PendingCall
+from toolorchestra.core.loop.context import HOLD_GRACE_MS, MIN_STEP_MS, Collected, Context, Draft, PendingCall
 from toolorchestra.core.loop.facts import CallFinished, CallsStarted, StartedCall
 from toolorchestra.core.loop.journal import CallEnd, CallStart, DeniedError, Settle, Take
 from toolorchestra.core.loop.state import CallState, State
@@ -43,11 +44,15 @@ async def start(context: Context, draft: Draft, calls: Sequence[CallState]) -> D
 
 
 async def collect(context: Context, draft: Draft, calls: Sequence[CallState]) -> Draft:
-    """Wait for calls that run elsewhere; repeat interrupted inline calls, or give them up."""
+    """Wait for calls that run elsewhere, unless something else is wished; repeat interrupted inline calls, or give them up."""
     lost = [c for c in calls if _was_inline(c)]
     if lost:
         return await _recover(context, draft, lost)
-    await _collect(context, draft, [_pending(context, draft.state, call) for call in calls])
+    pending = [_pending(context, draft.state, call) for call in calls]
+    with suppress(TimeoutError):  # then nothing was heard, and what is wished comes next
+        async with context.cancelled.within(), context.released.within():
+            found = await _together([context.runner.collect(one) for one in pending])
+            _collected(context, draft, pending, found)
     return draft
 
 
@@ -57,11 +62,10 @@ async def give_up(context: Context, draft: Draft, calls: Sequence[CallState]) ->
         if _was_inline(call):
             _abandon(context, draft, call)
     elsewhere = [_pending(context, draft.state, call) for call in calls if not _was_inline(call)]
-    await _collect(context, draft, [replace(pending, left_ms=0) for pending in elsewhere])
+    _collected(context, draft, elsewhere, await _together([context.runner.abandon(one) for one in elsewhere]))
 
 
-async def _collect(context: Context, draft: Draft, pending: Sequence[PendingCall]) -> None:
-    found = await _together([context.runner.collect(one) for one in pending])
+def _collected(context: Context, draft: Draft, pending: Sequence[PendingCall], found: Sequence[Collected]) -> None:
     for one, collected in zip(pending, found, strict=True):
         _finish(draft, one.state, collected.attempt, collected.outcome)
         if not collected.stored:
@@ -78,7 +82,7 @@ def _time_for_calls(state: State) -> int:
 
 
 def _begin(state: State, call: CallState, function: Function, *, lost: NanoUsd = 0) -> _Begin:
-    timeout = min(function.timeout_ms, max(MIN_TIMEOUT_MS, _time_for_calls(state)))
+    timeout = min(function.timeout_ms, max(MIN_STEP_MS, _time_for_calls(state)))
     amount, output = fit.reservation(function, call.intent.arguments, timeout)
     started = StartedCall(
         ordinal=call.ordinal,
@@ -140,12 +144,14 @@ async def _run(context: Context, draft: Draft, begins: Sequence[_Begin]) -> Draf
 
 async def _run_inline(context: Context, state: State, begin: _Begin) -> Outcome:
     """The call's outcome. Executors keep the deadline themselves; one that does not is broken off before the hold expires."""
-    started = begin.started
+    started, request, began = begin.started, _request(context, state, begin), context.clock()
     try:
-        async with asyncio.timeout((started.timeout_ms + CALL_GRACE_MS) / 1000):
-            return await context.runner.run(_request(context, state, begin))
+        async with context.cancelled.within(started.timeout_ms + CALL_GRACE_MS):
+            return await context.runner.run(request)
     except TimeoutError:
-        return fit.overdue(started.hold_nano_usd, started.timeout_ms)
+        if context.cancelled.by is None:
+            return fit.overdue(started.hold_nano_usd, started.timeout_ms)
+        return fit.broken_off(request, int((context.clock() - began) * 1000))
 
 
 def _request(context: Context, state: State, begin: _Begin) -> CallRequest:

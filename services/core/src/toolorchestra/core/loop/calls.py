@@ -4,14 +4,14 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from toolorchestra.core.calls import INTERRUPTED, Outcome, Status
+from toolorchestra.core.calls import CANCELLED, INTERRUPTED, CallRequest, Outcome, Status
 from toolorchestra.core.experts import expert_messages
 from toolorchestra.core.functions import Function
 from toolorchestra.core.loop.facts import Decision, Intent, Opened
 from toolorchestra.core.loop.journal import Denial
 from toolorchestra.core.money import NanoUsd, format_usd
 from toolorchestra.core.preferences import permitted
-from toolorchestra.core.pricing import affordable_output_tokens, worst_case
+from toolorchestra.core.pricing import affordable_output_tokens, cost, worst_case
 from toolorchestra.core.resources.orchestrator import PreferenceSpec
 from toolorchestra.core.revision import Revision
 from toolorchestra.core.schemas import arguments_problem
@@ -118,6 +118,31 @@ def overdue(held_nano_usd: NanoUsd, timeout_ms: int) -> Outcome:
         estimated=held_nano_usd > 0,
         error_code="call_timeout",
         latency_ms=timeout_ms,
+    )
+
+
+def broken_off(request: CallRequest, elapsed_ms: int) -> Outcome:
+    """The outcome of a call that was broken off because its run was cancelled: it costs what is known to be used."""
+    function, meter = request.function, request.meter
+    usage = meter.usage if function.is_expert else None
+    amount = cost(function.price, usage=usage, milliseconds=min(elapsed_ms, request.timeout_ms))
+    update = {"usage": usage if meter.sent else None, "estimated": meter.sent and amount > 0 and not meter.exact}
+    return cancelled(function, amount, sent=meter.sent).model_copy(update={**update, "latency_ms": elapsed_ms})
+
+
+def cancelled(function: Function, amount: NanoUsd, *, sent: bool) -> Outcome:
+    """The outcome of a call that nobody waits for any more, because its run was cancelled. ``amount`` is an estimate."""
+    if not sent:
+        return Outcome(
+            status=Status.ERROR, content="the call was cancelled before it was made", error_code=CANCELLED, sent=False
+        )
+    harmless = function.side_effects == "readOnly"
+    return Outcome(
+        status=Status.ERROR if harmless else Status.UNKNOWN,
+        content="the call was cancelled" if harmless else "the call was cancelled; it may have had its effect",
+        cost_nano_usd=amount,
+        estimated=amount > 0,
+        error_code=CANCELLED,
     )
 
 

@@ -1,6 +1,8 @@
 """What one drive of a run works with: its ports, and the draft of the next transition."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from time import monotonic
@@ -17,7 +19,8 @@ from toolorchestra.core.policies.protocol import Policy, View
 from toolorchestra.core.revision import Revision
 
 HOLD_GRACE_MS: Final = 30_000  # a hold outlives its call's deadline by this
-MIN_TIMEOUT_MS: Final = 1_000
+MIN_TIMEOUT_MS: Final = 1_000  # of a closing answer, which begins late when what came before it took too long
+MIN_STEP_MS: Final = 250  # of anything else
 Clock: TypeAlias = Callable[[], float]
 
 
@@ -64,6 +67,10 @@ class CallRunner(Protocol):
         """What became of a call that runs elsewhere; waits until it ends or its time is up."""
         ...
 
+    async def abandon(self, call: PendingCall) -> Collected:
+        """What became of a call that runs elsewhere, now: it is not waited for any longer, and whoever runs it is told."""
+        ...
+
     async def dispatch(self, calls: Sequence[tuple[str, str]]) -> None:
         """Announce calls, as (call id, execution), to the workers. May be repeated."""
         ...
@@ -92,19 +99,40 @@ class Draft:
         self.state = apply(self.state, Stamped(self.state.seq + 1, now, fact))
 
 
-class Cancellation:
-    """A wish to cancel, set from outside and honoured at the next transition."""
+class Wish:
+    """Something wished from outside while a run is driven. What is under way ``within`` it is broken off."""
 
     def __init__(self) -> None:
         self.by: str | None = None
+        self._under_way: set[asyncio.Timeout] = set()
 
     def request(self, by: str) -> None:
+        """Wish it; the first one counts. To be called in the loop that drives the run."""
         self.by = self.by or by
+        for limit in self._under_way:
+            if not limit.expired():
+                limit.reschedule(asyncio.get_running_loop().time())
+
+    @asynccontextmanager
+    async def within(self, timeout_ms: int | None = None) -> AsyncIterator[None]:
+        """Do the block until the wish comes, or the time is up: then it is cancelled, and TimeoutError is raised."""
+        if self.by is not None:
+            raise TimeoutError
+        async with asyncio.timeout(None if timeout_ms is None else timeout_ms / 1_000) as limit:
+            self._under_way.add(limit)
+            try:
+                yield
+            finally:
+                self._under_way.discard(limit)
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One run and its ports. ``clock`` reads seconds that go by as the journal's time does; virtual where that is."""
+    """One run and its ports. ``clock`` reads seconds that go by as the journal's time does; virtual where that is.
+
+    ``cancelled`` is the wish to end the run, at once. ``released`` is the wish to leave it to another process: what is under
+    way is finished and stored, and nothing new begins.
+    """
 
     run_id: str
     revision: Revision
@@ -112,7 +140,8 @@ class Context:
     policy: Policy
     runner: CallRunner
     observer: Observer
-    cancelled: Cancellation = field(default_factory=Cancellation)
+    cancelled: Wish = field(default_factory=Wish)
+    released: Wish = field(default_factory=Wish)
     clock: Clock = monotonic
 
     def draft(self, state: State) -> Draft:
@@ -126,19 +155,18 @@ class Context:
     async def commit(
         self,
         draft: Draft,
-        fact: Fact,
-        *,
+        *facts: Fact,
         takes: Sequence[Take] = (),
         starts: Sequence[CallStart] = (),
         closes: bool = False,
         parks: bool = False,
     ) -> State:
-        """Store the draft and ``fact`` in one transaction; the state after it."""
+        """Store the draft and ``facts`` in one transaction; the state after it."""
         stamped = await self.journal.commit(
             Transition(
                 run_id=self.run_id,
                 after=draft.base.seq,
-                facts=(*draft.facts, fact),
+                facts=(*draft.facts, *facts),
                 takes=tuple(takes),
                 settles=tuple(draft.settles),
                 starts=tuple(starts),

@@ -14,7 +14,7 @@ from toolorchestra.core.loop.state import State
 
 
 async def drive(context: Context, state: State) -> State:
-    """Go on from ``state`` until the run ends or parks; the state then.
+    """Go on from ``state`` until the run ends or parks, or until it is released; the state then.
 
     Raises FencedError when another process took the run over: stop, and touch nothing.
     """
@@ -23,14 +23,17 @@ async def drive(context: Context, state: State) -> State:
     while True:
         if context.cancelled.by is not None and draft.state.cancel is None and draft.state.ended is None:
             draft.add(CancelRequested(by=context.cancelled.by))
-        match machine.decide(draft.state, parallel=parallel):
+        step = machine.decide(draft.state, parallel=parallel)
+        if context.released.by is not None and isinstance(step, machine.Ask | machine.Start | machine.Await):
+            return await _release(context, draft)
+        match step:
             case machine.Rest():
                 return draft.state
             case machine.Finish(fact=fact):
                 return await _finish(context, draft, fact)
             case machine.Park():
                 return await _park(context, draft)
-            case machine.Ask() as step:
+            case machine.Ask():
                 draft = await asking.ask(context, draft, step)
             case machine.Start(calls=calls):
                 draft = await calling.start(context, draft, calls)
@@ -40,6 +43,11 @@ async def drive(context: Context, state: State) -> State:
                 asking.lose(context, draft)
             case machine.GiveUp(calls=calls):
                 await calling.give_up(context, draft, calls)
+
+
+async def _release(context: Context, draft: Draft) -> State:
+    """Store what is known; another process goes on from there."""
+    return await context.commit(draft) if draft.facts else draft.state
 
 
 async def _finish(context: Context, draft: Draft, fact: Ended) -> State:

@@ -12,7 +12,7 @@ from typing_extensions import override
 from toolorchestra.core.calls import CallRequest, Executor, Outcome, Status
 from toolorchestra.core.chat import ChatModels, DeltaKind
 from toolorchestra.core.errors import ConflictError
-from toolorchestra.core.loop.calls import interrupted
+from toolorchestra.core.loop.calls import broken_off, interrupted
 from toolorchestra.core.loop.context import HOLD_GRACE_MS, CallRunner, Collected, Context, Observer, PendingCall
 from toolorchestra.core.loop.engine import drive
 from toolorchestra.core.loop.facts import Opened, Reserve
@@ -123,6 +123,7 @@ class InlineRunner(CallRunner):
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
+        self._begun: dict[str, CallRequest] = {}
 
     @override
     async def run(self, request: CallRequest) -> Outcome:
@@ -147,7 +148,15 @@ class InlineRunner(CallRunner):
             timeout_ms=call.left_ms,
             max_output_tokens=started.max_output_tokens if started else 0,
         )
+        self._begun[call.call_id] = request
         return Collected(await self._executor.execute(request), call.state.attempt, stored=False)
+
+    @override
+    async def abandon(self, call: PendingCall) -> Collected:
+        request = self._begun.get(call.call_id)
+        if request is None:
+            return await self.collect(replace(call, left_ms=0))
+        return Collected(broken_off(request, request.timeout_ms - call.left_ms), call.state.attempt, stored=False)
 
     @override
     async def dispatch(self, calls: Sequence[tuple[str, str]]) -> None:

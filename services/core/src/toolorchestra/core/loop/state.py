@@ -26,7 +26,7 @@ class CallPhase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CallState:
-    """One call of a turn. ``deadline`` is set while it runs."""
+    """One call of a turn. ``deadline`` is set while it runs; ``lost_nano_usd`` was charged for earlier, lost attempts."""
 
     ordinal: int
     intent: f.Intent
@@ -35,6 +35,12 @@ class CallState:
     started: f.StartedCall | None = None
     deadline: datetime | None = None
     outcome: Outcome | None = None
+    lost_nano_usd: NanoUsd = 0
+
+    @property
+    def cost_nano_usd(self) -> NanoUsd:
+        """The call with its lost attempts, as far as the facts tell."""
+        return self.lost_nano_usd + (self.outcome.cost_nano_usd if self.outcome else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,12 +195,14 @@ def _ask_failed(state: State, fact: f.AskFailed) -> State:
 def _calls_started(state: State, fact: f.CallsStarted) -> State:
     turn = _current(state)
     for started in fact.calls:
+        before = turn.call(started.ordinal)
         call = replace(
-            turn.call(started.ordinal),
+            before,
             phase=CallPhase.RUNNING,
             attempt=started.attempt,
             started=started,
             deadline=state.now + timedelta(milliseconds=started.timeout_ms),
+            lost_nano_usd=before.lost_nano_usd + started.lost_nano_usd,
         )
         turn = _with(turn, call)
     return _paid(_last(state, turn), sum(started.lost_nano_usd for started in fact.calls), None)

@@ -2,7 +2,7 @@
 
 from toolorchestra.core.resources.budget import BudgetPolicy, BudgetPolicySpec
 from toolorchestra.core.resources.expert import ExpertModel, ExpertModelSpec, Offer
-from toolorchestra.core.resources.jobs import Evaluation, ToolScaleDataset, TrainingRun
+from toolorchestra.core.resources.jobs import Evaluation, JobSpec, ToolScaleDataset, TrainingRun
 from toolorchestra.core.resources.manifest import KINDS, Resource, parse_documents, parse_resource
 from toolorchestra.core.resources.meta import API_VERSION, Metadata, SecretKeyRef
 from toolorchestra.core.resources.orchestrator import Orchestrator, OrchestratorSpec
@@ -16,6 +16,7 @@ __all__ = [
     "Evaluation",
     "ExpertModel",
     "ExpertModelSpec",
+    "JobSpec",
     "Metadata",
     "Offer",
     "Orchestrator",

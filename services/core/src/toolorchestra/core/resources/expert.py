@@ -1,22 +1,25 @@
 """ExpertModel: a model, callable as a tool, as an orchestrator, or directly by its name."""
 
-from typing import Any, Final, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from toolorchestra.core.durations import Duration
 from toolorchestra.core.resources.meta import (
     AllowedNamespaces,
     Capability,
+    KeyedBy,
     Metadata,
     Model,
     Name,
     NamedRef,
+    Rule,
     SecretKeyRef,
+    Text,
     Usd,
 )
-
-SERVINGS: Final = ("endpoint", "kserve", "inference_service_ref")
+from toolorchestra.core.resources.pods import PodSettings
+from toolorchestra.core.resources.status import ExpertModelStatus, Lenient
 
 
 class Endpoint(Model):
@@ -30,24 +33,64 @@ class Endpoint(Model):
     )
 
 
-class KServe(Model):
-    """An InferenceService that the operator builds (Standard mode)."""
+class KServe(PodSettings):
+    """An InferenceService that the operator builds (Standard mode): weights in a runtime, or a container of your own."""
 
+    REPLICAS: ClassVar = "minReplicas must not be more than maxReplicas: lower minReplicas, or raise maxReplicas"
+    ONE_OF = ("storage_uri", "image")
+    NEEDS = (
+        ("runtime", "storage_uri"),
+        ("tool_call_parser", "storage_uri"),
+        ("reasoning_parser", "storage_uri"),
+        ("max_model_len", "storage_uri"),
+        ("tensor_parallel_size", "storage_uri"),
+        ("command", "image"),
+        ("scale_target", "scale_metric"),
+    )
+    RULES = (*PodSettings.RULES, Rule("self.minReplicas <= self.maxReplicas", REPLICAS, at=".minReplicas"))
+
+    storage_uri: str | None = Field(
+        default=None, min_length=1, max_length=2048, description="Where the weights are, e.g. `hf://org/model`."
+    )
     runtime: Name | None = Field(default=None, description="ServingRuntime. Default: KServe chooses by model format.")
-    model_format: str = Field(default="vLLM", max_length=63, description="Model format. Default: vLLM.")
-    storage_uri: str = Field(min_length=1, max_length=2048, description="Where the weights are, e.g. `hf://org/model`.")
-    tool_call_parser: str | None = Field(default=None, max_length=63, description="vLLM's parser of tool calls.")
-    reasoning_parser: str | None = Field(default=None, max_length=63, description="vLLM's parser of reasoning.")
-    args: list[str] = Field(default_factory=list, max_length=64, description="More arguments for the server.")
-    resources: dict[str, Any] = Field(default_factory=dict, description="Kubernetes resource requests and limits.")
+    model_format: str = Field(default="vLLM", max_length=63, description="Format of the weights. Default: vLLM.")
+    tool_call_parser: str | None = Field(
+        default=None, max_length=63, description="vLLM's parser of tool calls, e.g. `hermes`. Default: tool calls are off."
+    )
+    reasoning_parser: str | None = Field(default=None, max_length=63, description="vLLM's parser of reasoning. Default: none.")
+    max_model_len: int | None = Field(
+        default=None, ge=256, le=10_000_000, description="Context that vLLM keeps, in tokens. Default: the model's."
+    )
+    tensor_parallel_size: int | None = Field(
+        default=None, ge=1, le=64, description="GPUs of one replica that share the model. Default: 1."
+    )
+    image: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=512,
+        description="Container that speaks the OpenAI protocol, instead of `storageUri`.",
+    )
+    command: list[Text] | None = Field(
+        default=None, min_length=1, max_length=64, description="Command of `image`. Default: the image's."
+    )
+    args: list[Text] = Field(default_factory=list, max_length=64, description="More arguments for the server.")
+    port: int = Field(default=8_080, ge=1, le=65_535, description="Port that the server listens on. Default: 8080.")
     min_replicas: int = Field(default=1, ge=0, le=1000, description="Fewest replicas. Default: 1.")
     max_replicas: int = Field(default=1, ge=1, le=1000, description="Most replicas. Default: 1.")
-    service_account_name: str | None = Field(default=None, max_length=253, description="ServiceAccount of the pods.")
+    scale_metric: Literal["cpu", "memory", "concurrency", "rps"] | None = Field(
+        default=None, description="What replicas are added by. Default: cpu."
+    )
+    scale_target: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="Value to keep per replica: percent of the request for cpu and memory, else a number. Default: KServe's.",
+    )
 
     @model_validator(mode="after")
     def _replicas(self) -> Self:
         if self.min_replicas > self.max_replicas:
-            raise ValueError("minReplicas must not be more than maxReplicas")
+            raise ValueError(self.REPLICAS)
         return self
 
 
@@ -84,6 +127,8 @@ class Offer(Model):
 class ExpertModelSpec(Model):
     """Desired state of an ExpertModel."""
 
+    ONE_OF = ("endpoint", "kserve", "inference_service_ref")
+
     description: str = Field(
         min_length=1, max_length=4096, description="What it is good and bad at; the orchestrator reads this."
     )
@@ -106,7 +151,7 @@ class ExpertModelSpec(Model):
     typical_latency: Duration | None = Field(default=None, description="Shown to the orchestrator. Default: not shown.")
     temperature: float | None = Field(default=None, ge=0, le=2, description="Sampling temperature when called as a tool.")
     simulated: bool = Field(default=False, description="Marks a model that only plays an expert; shown with every result.")
-    offers: list[Offer] = Field(
+    offers: Annotated[list[Offer], KeyedBy("name")] = Field(
         default_factory=lambda: [Offer(name="answer")],
         min_length=1,
         max_length=8,
@@ -119,23 +164,6 @@ class ExpertModelSpec(Model):
     )
     allowed_namespaces: AllowedNamespaces = Field(default_factory=AllowedNamespaces, description="Who else may use it.")
 
-    @model_validator(mode="after")
-    def _one_serving(self) -> Self:
-        named = [name for name in SERVINGS if getattr(self, name) is not None]
-        if len(named) != 1:
-            found = ", ".join(named) or "none"
-            raise ValueError(f"exactly one of endpoint, kserve, inferenceServiceRef must be set (found: {found})")
-        return self
-
-    @field_validator("offers")
-    @classmethod
-    def _own_names(cls, offers: list[Offer]) -> list[Offer]:
-        names = [offer.name for offer in offers]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"each offer needs a name of its own (twice: {', '.join(twice)})")
-        return offers
-
 
 class ExpertModel(Model):
     """A model callable as a tool."""
@@ -144,4 +172,4 @@ class ExpertModel(Model):
     kind: Literal["ExpertModel"] = Field(description="Kind.")
     metadata: Metadata = Field(description="Object metadata.")
     spec: ExpertModelSpec = Field(description="Desired state.")
-    status: dict[str, Any] | None = Field(default=None, description="Observed state, written by the platform.")
+    status: Lenient[ExpertModelStatus] = Field(default=None, description="Observed state, written by the platform.")

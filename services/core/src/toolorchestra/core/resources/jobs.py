@@ -4,16 +4,30 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from toolorchestra.core.resources.meta import Metadata, Model, Name
+from toolorchestra.core.durations import Duration
+from toolorchestra.core.resources.meta import Metadata, Model, Name, Text
+from toolorchestra.core.resources.pods import PodSettings
+from toolorchestra.core.resources.status import JobStatus, Lenient
 
 
-class JobSpec(Model):
-    """A container that runs to completion."""
+class JobSpec(PodSettings):
+    """A container that runs to completion. Only `ttl` can be changed once it exists."""
+
+    CHANGEABLE = ("ttl",)
 
     image: str = Field(min_length=1, max_length=512, description="Container image.")
+    command: list[Text] = Field(default_factory=list, max_length=64, description="Command. Default: the image's.")
+    args: list[Text] = Field(default_factory=list, max_length=64, description="Arguments. Default: the image's.")
     config: dict[str, Any] = Field(default_factory=dict, description="Configuration of the job, checked by the job.")
-    resources: dict[str, Any] = Field(default_factory=dict, description="Kubernetes resource requests and limits.")
+    claim: Name | None = Field(
+        default=None, description="PersistentVolumeClaim of this namespace, mounted at /data. Default: none."
+    )
     queue: Name | None = Field(default=None, description="Kueue LocalQueue. Default: the Job starts at once.")
+    backoff_limit: int = Field(default=0, ge=0, le=100, description="Repeats after a failure. Default: 0.")
+    timeout: Duration | None = Field(default=None, description="Longest time that it may run. Default: no limit.")
+    ttl: Duration | None = Field(
+        default=None, description="How long the Job and its pods are kept after the end. Default: as long as this object."
+    )
 
 
 class ToolScaleDataset(Model):
@@ -23,7 +37,7 @@ class ToolScaleDataset(Model):
     kind: Literal["ToolScaleDataset"] = Field(description="Kind.")
     metadata: Metadata = Field(description="Object metadata.")
     spec: JobSpec = Field(description="Desired state.")
-    status: dict[str, Any] | None = Field(default=None, description="Observed state, written by the platform.")
+    status: Lenient[JobStatus] = Field(default=None, description="Observed state, written by the platform.")
 
 
 class TrainingRun(Model):
@@ -33,7 +47,7 @@ class TrainingRun(Model):
     kind: Literal["TrainingRun"] = Field(description="Kind.")
     metadata: Metadata = Field(description="Object metadata.")
     spec: JobSpec = Field(description="Desired state.")
-    status: dict[str, Any] | None = Field(default=None, description="Observed state, written by the platform.")
+    status: Lenient[JobStatus] = Field(default=None, description="Observed state, written by the platform.")
 
 
 class Evaluation(Model):
@@ -43,4 +57,4 @@ class Evaluation(Model):
     kind: Literal["Evaluation"] = Field(description="Kind.")
     metadata: Metadata = Field(description="Object metadata.")
     spec: JobSpec = Field(description="Desired state.")
-    status: dict[str, Any] | None = Field(default=None, description="Observed state, written by the platform.")
+    status: Lenient[JobStatus] = Field(default=None, description="Observed state, written by the platform.")

@@ -74,7 +74,7 @@ def parse_resource(document: Any, *, source: str) -> Resource:
     if odd is not None:
         raise InvalidManifestError(f"{source}: {odd}: not a value that JSON has", param=odd, hint="write text in quotes")
     try:
-        return KINDS[kind].model_validate(document)
+        return KINDS[kind].model_validate(document, strict=True)  # like the API server: "3" is no number
     except ValidationError as error:
         metadata = document.get("metadata")
         name = metadata.get("name", "?") if isinstance(metadata, dict) else "?"

@@ -1,17 +1,20 @@
 """Orchestrator: a managing policy with its limits, exposed as one model name."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from toolorchestra.core.durations import Duration
-from toolorchestra.core.resources.meta import Metadata, Model, NamedRef, Usd
+from toolorchestra.core.resources.meta import Metadata, Model, NamedRef, NamePattern, Usd
+from toolorchestra.core.resources.status import Lenient, OrchestratorStatus
 
 Baseline = Literal["cascade", "cheapest", "strongest", "random"]
 
 
 class PolicySpec(Model):
     """Who decides: an ExpertModel, or a simple baseline."""
+
+    ONE_OF = ("baseline", "expert_model_ref")
 
     baseline: Baseline | None = Field(default=None, description="A fixed rule instead of a model.")
     expert_model_ref: NamedRef | None = Field(default=None, description="The model that manages.")
@@ -21,12 +24,6 @@ class PolicySpec(Model):
     )
     adapter: str | None = Field(default=None, max_length=253, description="Name of the LoRA adapter to ask for.")
 
-    @model_validator(mode="after")
-    def _one_policy(self) -> Self:
-        if (self.baseline is None) == (self.expert_model_ref is None):
-            raise ValueError("exactly one of `baseline` and `expertModelRef` must be set")
-        return self
-
 
 class RunLimits(Model):
     """Limits of one run."""
@@ -34,7 +31,7 @@ class RunLimits(Model):
     max_turns: int = Field(default=50, ge=1, le=50, description="Most turns. Default: 50.")
     max_output_tokens: int = Field(default=1_024, ge=16, le=131_072, description="Most output tokens per turn. Default: 1024.")
     max_total_tokens: int | None = Field(
-        default=None, ge=256, description="Most tokens of a run, in and out. Default: no limit."
+        default=None, ge=256, le=1_000_000_000, description="Most tokens of a run, in and out. Default: no limit."
     )
     timeout: Duration = Field(default="300s", description="Longest time of a run. Default: 300s.")
     max_cost: Usd | None = Field(default=None, description="Most US dollars of a run. Default: the tenant's cap per run.")
@@ -43,8 +40,10 @@ class RunLimits(Model):
 class ToolSelector(Model):
     """Which functions stand in the prompt."""
 
-    include: list[str] = Field(default_factory=lambda: ["*"], max_length=256, description="Name patterns. Default: all.")
-    exclude: list[str] = Field(default_factory=list, max_length=256, description="Name patterns. Default: none.")
+    include: list[NamePattern] = Field(
+        default_factory=lambda: ["*"], max_length=256, description="Name patterns. Default: all."
+    )
+    exclude: list[NamePattern] = Field(default_factory=list, max_length=256, description="Name patterns. Default: none.")
     max_tools: int = Field(default=128, ge=1, le=128, description="Longest list; the best by wording are kept. Default: 128.")
 
 
@@ -54,14 +53,9 @@ class Weights(Model):
     accuracy: float = Field(default=1.0, ge=0, le=1, description="Being right. Default: 1.")
     cost: float = Field(default=0.0, ge=0, le=1, description="Being cheap. Default: 0.")
     latency: float = Field(default=0.0, ge=0, le=1, description="Being fast. Default: 0.")
-    tools: dict[str, float] = Field(default_factory=dict, max_length=64, description="Per tool, −1 (avoid) to 1 (use).")
-
-    @model_validator(mode="after")
-    def _bounded(self) -> Self:
-        for name, weight in self.tools.items():
-            if not -1 <= weight <= 1:
-                raise ValueError(f"weight of tool {name!r} must lie in [-1, 1]")
-        return self
+    tools: dict[str, Annotated[float, Field(ge=-1, le=1)]] = Field(
+        default_factory=dict, max_length=64, description="Per tool, −1 (avoid) to 1 (use)."
+    )
 
 
 class PreferenceSpec(Model):
@@ -69,8 +63,10 @@ class PreferenceSpec(Model):
 
     words: str | None = Field(default=None, max_length=1_024, description="In the user's words; shown to the model.")
     weights: Weights = Field(default_factory=Weights, description="For scoring and for baselines.")
-    allow: list[str] = Field(default_factory=list, max_length=256, description="Only these functions (patterns). Default: all.")
-    deny: list[str] = Field(default_factory=list, max_length=256, description="Never these functions (patterns).")
+    allow: list[NamePattern] = Field(
+        default_factory=list, max_length=256, description="Only these functions (patterns). Default: all."
+    )
+    deny: list[NamePattern] = Field(default_factory=list, max_length=256, description="Never these functions (patterns).")
     max_cost: Usd | None = Field(default=None, description="Most US dollars of a run.")
     max_latency: Duration | None = Field(default=None, description="Longest time of a run.")
     inside_only: bool = Field(default=False, description="Only tools and models inside the cluster. Default: false.")
@@ -107,4 +103,4 @@ class Orchestrator(Model):
     kind: Literal["Orchestrator"] = Field(description="Kind.")
     metadata: Metadata = Field(description="Object metadata.")
     spec: OrchestratorSpec = Field(description="Desired state.")
-    status: dict[str, Any] | None = Field(default=None, description="Observed state, written by the platform.")
+    status: Lenient[OrchestratorStatus] = Field(default=None, description="Observed state, written by the platform.")

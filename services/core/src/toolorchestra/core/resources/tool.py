@@ -1,8 +1,8 @@
 """Tool: anything the orchestrator may call that is not a model."""
 
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from toolorchestra.core.durations import Duration
 from toolorchestra.core.resources.meta import (
@@ -12,12 +12,13 @@ from toolorchestra.core.resources.meta import (
     JsonSchema,
     Metadata,
     Model,
+    NamePattern,
     SecretKeyRef,
+    Text,
     Usd,
 )
+from toolorchestra.core.resources.status import Lenient, ToolStatus
 from toolorchestra.core.schemas import schema_problem
-
-BACKENDS: Final = ("http", "openapi", "mcp", "plugin")
 
 
 class HttpBackend(Model):
@@ -25,8 +26,8 @@ class HttpBackend(Model):
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = Field(default="GET", description="HTTP method. Default: GET.")
     url: str = Field(min_length=8, max_length=2048, description="http(s) URL; `{name}` inserts an argument, URL-encoded.")
-    query: dict[str, str] | None = Field(
-        default=None, description="Query parameters. Default: all arguments not in the URL, for GET and DELETE."
+    query: dict[str, Text] | None = Field(
+        default=None, max_length=64, description="Query parameters. Default: all arguments not in the URL, for GET and DELETE."
     )
     headers: list[Header] = Field(default_factory=list, max_length=32, description="Headers to send.")
     body: Any = Field(
@@ -44,47 +45,40 @@ class HttpBackend(Model):
 class OpenApiBackend(Model):
     """Operations of an OpenAPI 3 document; each becomes a function `tool__operationId`."""
 
+    ONE_OF = ("url", "document")
+
     url: str | None = Field(default=None, max_length=2048, description="Where the document is (JSON or YAML).")
     document: JsonSchema | None = Field(default=None, description="The document itself, instead of `url`.")
     base_url: str | None = Field(default=None, max_length=2048, description="Server. Default: the document's first server.")
-    operations: list[str] = Field(
+    operations: list[NamePattern] = Field(
         default_factory=list, max_length=128, description="operationIds to offer. Default: all read-only ones."
     )
     headers: list[Header] = Field(default_factory=list, max_length=32, description="Headers to send.")
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if (self.url is None) == (self.document is None):
-            raise ValueError("exactly one of `url` and `document` must be set")
-        return self
 
 
 class McpStdio(Model):
     """A local MCP server process. Exists only for manifests read from files."""
 
     command: str = Field(min_length=1, max_length=1024, description="Program to start.")
-    args: list[str] = Field(default_factory=list, max_length=64, description="Its arguments.")
-    env: dict[str, str] = Field(default_factory=dict, description="Environment variables, beside PATH.")
+    args: list[Text] = Field(default_factory=list, max_length=64, description="Its arguments.")
+    env: dict[str, Text] = Field(default_factory=dict, max_length=64, description="Environment variables, beside PATH.")
 
 
 class McpBackend(Model):
     """A Model Context Protocol server; each of its tools becomes a function `tool__name`."""
 
+    ONE_OF = ("url", "stdio")
+
     url: str | None = Field(default=None, max_length=2048, description="Streamable HTTP endpoint.")
     stdio: McpStdio | None = Field(default=None, description="Local process instead of `url` (files only).")
     headers: list[Header] = Field(default_factory=list, max_length=32, description="Headers to send.")
-    tools: list[str] = Field(default_factory=list, max_length=256, description="Names to offer. Default: all.")
-    accepted_hashes: dict[str, str] = Field(
+    tools: list[NamePattern] = Field(default_factory=list, max_length=256, description="Names to offer. Default: all.")
+    accepted_hashes: dict[str, Annotated[str, Field(max_length=128)]] = Field(
         default_factory=dict,
+        max_length=256,
         description="Schema hash accepted per tool name. A tool whose hash differs stays uncallable (`Drifted`). "
         "Default: the hash seen first is kept.",
     )
-
-    @model_validator(mode="after")
-    def _one_transport(self) -> Self:
-        if (self.url is None) == (self.stdio is None):
-            raise ValueError("exactly one of `url` and `stdio` must be set")
-        return self
 
 
 class PluginBackend(Model):
@@ -106,6 +100,8 @@ class ToolPricing(Model):
 
 class ToolSpec(Model):
     """Desired state of a Tool."""
+
+    ONE_OF = ("http", "openapi", "mcp", "plugin")
 
     description: str = Field(
         min_length=1, max_length=4096, description="What it does and when to use it; the model reads this."
@@ -149,14 +145,6 @@ class ToolSpec(Model):
     )
     allowed_namespaces: AllowedNamespaces = Field(default_factory=AllowedNamespaces, description="Who else may use it.")
 
-    @model_validator(mode="after")
-    def _one_backend(self) -> Self:
-        named = [name for name in BACKENDS if getattr(self, name) is not None]
-        if len(named) != 1:
-            found = ", ".join(named) or "none"
-            raise ValueError(f"exactly one backend of {', '.join(BACKENDS)} must be set (found: {found})")
-        return self
-
     @field_validator("parameters")
     @classmethod
     def _sound_schema(cls, schema: JsonSchema) -> JsonSchema:
@@ -173,4 +161,4 @@ class Tool(Model):
     kind: Literal["Tool"] = Field(description="Kind.")
     metadata: Metadata = Field(description="Object metadata.")
     spec: ToolSpec = Field(description="Desired state.")
-    status: dict[str, Any] | None = Field(default=None, description="Observed state, written by the platform.")
+    status: Lenient[ToolStatus] = Field(default=None, description="Observed state, written by the platform.")

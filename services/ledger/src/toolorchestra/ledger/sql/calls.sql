@@ -37,22 +37,35 @@ UPDATE calls c SET state = 'done', outcome = s.outcome FROM s
 WHERE c.id = s.id AND ((c.attempt = s.attempt AND c.state <> 'done') OR c.state = 'over')
 
 -- claim --
--- A worker takes a call: one that waits, or one whose worker went silent, unless repeating it could do harm.
+-- A worker takes a call that waits: the call, the mark that its request may leave, and the attempt's row.
+WITH c AS (
+  UPDATE calls SET state = 'running', attempt = attempt + 1, lease_until = clock_timestamp() + %(lease_ms)s * interval '1 ms'
+  WHERE id = %(call)s AND state = 'queued' AND deadline_at > clock_timestamp()
+  RETURNING *
+), sent AS (
+  UPDATE holds h SET sent = true FROM c WHERE h.id = c.hold AND h.state = 'open'
+), begun AS (
+  INSERT INTO attempts (call, attempt, tenant, hold) SELECT id, attempt, tenant, hold FROM c
+)
+SELECT c.id, c.run, c.tenant, c.function, c.arguments, c.attempt, c.hold, c.hold_nano_usd, c.max_output_tokens, c.side_effects,
+       c.traceparent, (extract(epoch FROM c.deadline_at - clock_timestamp()) * 1000)::bigint AS left_ms, r.revision
+FROM c JOIN runs r ON r.id = c.run
+
+-- reclaim --
+-- A worker takes a call whose worker went silent, unless repeating it could do harm.
 WITH was AS (
-  SELECT id, attempt, hold FROM calls WHERE id = %(call)s FOR NO KEY UPDATE
+  SELECT id, hold FROM calls WHERE id = %(call)s FOR NO KEY UPDATE
 )
 UPDATE calls c SET
-  state = 'running', attempt = c.attempt + 1, lease_until = clock_timestamp() + %(lease_ms)s * interval '1 ms',
-  hold = CASE c.state WHEN 'queued' THEN c.hold ELSE c.id || '/' || (c.attempt + 1) END
+  attempt = c.attempt + 1, hold = c.id || '/' || (c.attempt + 1),
+  lease_until = clock_timestamp() + %(lease_ms)s * interval '1 ms'
 FROM was
-WHERE c.id = was.id AND c.deadline_at > clock_timestamp()
-  AND (c.state = 'queued' OR (c.state = 'running' AND c.execution <> 'inline' AND c.lease_until < clock_timestamp()
-                              AND c.side_effects <> 'destructive'))
+WHERE c.id = was.id AND c.state = 'running' AND c.execution <> 'inline' AND c.side_effects <> 'destructive'
+  AND c.lease_until < clock_timestamp() AND c.deadline_at > clock_timestamp()
 RETURNING c.id, c.run, c.tenant, c.function, c.arguments, c.attempt, c.hold, c.hold_nano_usd, c.max_output_tokens,
           c.side_effects, c.traceparent, was.hold AS old_hold,
           (extract(epoch FROM c.deadline_at - clock_timestamp()) * 1000)::bigint AS left_ms,
-          (SELECT r.revision FROM runs r WHERE r.id = c.run) AS revision,
-          (SELECT r.key FROM runs r WHERE r.id = c.run) AS key
+          (SELECT r.revision FROM runs r WHERE r.id = c.run) AS revision
 
 -- lose_attempts --
 -- Earlier attempts went silent; what became of them nobody knows.
@@ -82,10 +95,11 @@ UPDATE calls SET state = 'done', outcome = %(outcome)s::json
 WHERE id = %(call)s AND attempt = %(attempt)s AND state = 'running' RETURNING id
 
 -- give_up --
--- The run's owner no longer waits: the call was never taken, or its worker is silent, or its time is over.
+-- The run's owner no longer waits: the call was never taken, or its worker is silent, or its time is over; or, with `now`,
+-- whatever its worker does, who finds it out when it renews its lease.
 UPDATE calls SET state = 'over'
 WHERE id = %(call)s
-  AND (state = 'queued' OR (state = 'running' AND (coalesce(lease_until, '-infinity') < clock_timestamp()
+  AND (state = 'queued' OR (state = 'running' AND (%(now)s OR coalesce(lease_until, '-infinity') < clock_timestamp()
                                                    OR deadline_at < clock_timestamp())))
 RETURNING id
 

@@ -110,10 +110,6 @@ SELECT count(*) AS settled FROM h
 -- Holds for the reaper. Read without locks: locking holds before accounts would deadlock with a settlement.
 SELECT id FROM holds WHERE state = 'open' AND expires_at < clock_timestamp() ORDER BY expires_at LIMIT %(count)s
 
--- mark_sent --
--- The request is about to leave, so the reaper may no longer release the hold for nothing.
-UPDATE holds SET sent = true WHERE id = %(hold)s AND state = 'open' RETURNING id
-
 -- open_account --
 -- A new account with one unlimited or capped total per unit; an existing one stays as it is.
 WITH a AS (

@@ -102,9 +102,9 @@ WHERE id IN (SELECT id FROM runs
 RETURNING id, cancel_by
 
 -- give_back --
--- The owner stops; another may take its runs over at once.
+-- The owner stops driving these runs (without a list: all of its runs); another may take them over at once.
 UPDATE runs SET owner = NULL, lease_until = NULL
-WHERE state = 'running' AND owner = %(owner)s AND id <> ALL (%(keep)s::text[]) RETURNING id
+WHERE state = 'running' AND owner = %(owner)s AND (%(runs)s::text[] IS NULL OR id = ANY(%(runs)s::text[])) RETURNING id
 
 -- request_cancel --
 -- Somebody wants the run to end; its owner sees it with its next write or renewal.

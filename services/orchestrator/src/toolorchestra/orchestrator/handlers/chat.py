@@ -2,19 +2,21 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from toolorchestra.core.loop.state import State
 from toolorchestra.core.money import format_usd
-from toolorchestra.core.openai import parse_request
+from toolorchestra.core.openai import EXTENSION, parse_request
 from toolorchestra.orchestrator.handlers.context import Body, Caller, Parts
 from toolorchestra.orchestrator.handlers.streaming import EventStream
-from toolorchestra.orchestrator.services.chat import Attempt, ClientGoneError, Started
+from toolorchestra.orchestrator.services.answering import Answer
+from toolorchestra.orchestrator.services.chat import ClientGoneError
+from toolorchestra.orchestrator.services.repeating import Attempt
 
 router = APIRouter()
+T = TypeVar("T")
 
 
 @router.post("/v1/chat/completions", summary="Answer a conversation")
@@ -27,16 +29,16 @@ async def create(request: Request, body: Body, caller: Caller, factory: Parts) -
     )
     chat = factory.chat()
     if chat.is_expert(caller, body):
-        reply = await factory.passthrough().start(caller, body, attempt)
-        if reply.stream is not None:
-            return EventStream(reply.stream.events(), headers=reply.headers, close=reply.stream.close)
-        return JSONResponse(reply.body, headers=reply.headers)
+        return await _pass_through(request, await factory.passthrough().start(caller, body, attempt))
     wish = parse_request(body)
     started = await chat.start(caller, wish, attempt)
     headers = {"x-toolorchestra-run-id": started.run_id}
     if wish.stream:
         return EventStream(chat.stream(started, wish), headers=headers, close=started.leave)
-    state, answer = await _unless_disconnected(request, started, chat.finish(started))
+    try:
+        state, answer = await _while_connected(request, chat.finish(started))
+    finally:
+        started.let_go()
     headers["x-toolorchestra-cost-usd"] = format_usd(state.spent_nano_usd)
     left = await chat.remaining_nano_usd(caller)
     if left is not None:
@@ -49,10 +51,23 @@ async def plan(body: Body, caller: Caller, factory: Parts) -> dict[str, Any]:
     return await factory.chat().plan(caller, parse_request(body))
 
 
-async def _unless_disconnected(
-    request: Request, started: Started, work: Coroutine[Any, Any, tuple[State, dict[str, Any]]]
-) -> tuple[State, dict[str, Any]]:
-    """The result of ``work``; the run is let go of when the client goes away first."""
+async def _pass_through(request: Request, answer: Answer) -> Response:
+    headers = {"x-toolorchestra-run-id": answer.envelope.run_id}
+    streams = False
+    try:
+        if answer.envelope.wish.stream:
+            await _while_connected(request, answer.begun())  # so that a refusal keeps its status
+            streams = True
+            return EventStream(answer.events(), headers=headers, close=answer.leave)
+        body = await _while_connected(request, answer.whole())
+    finally:
+        if not streams:
+            answer.let_go()
+    return JSONResponse(body, headers=headers | {"x-toolorchestra-cost-usd": body[EXTENSION]["cost_usd"]})
+
+
+async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The result of ``work``. Raises ClientGoneError when the client goes away first."""
     answer = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnected(request))
     try:
@@ -61,7 +76,6 @@ async def _unless_disconnected(
             raise ClientGoneError("the client went away")
         return answer.result()
     finally:
-        started.let_go()
         for task in (answer, gone):
             task.cancel()
         await asyncio.gather(answer, gone, return_exceptions=True)

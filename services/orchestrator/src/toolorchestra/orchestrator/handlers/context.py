@@ -5,10 +5,11 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from toolorchestra.core.errors import ForbiddenError, InvalidRequestError, UnauthenticatedError, UnavailableError
+from toolorchestra.core.errors import InvalidRequestError, UnauthenticatedError, UnavailableError
 from toolorchestra.core.storable import clean_json
 from toolorchestra.orchestrator.factory import Factory
 from toolorchestra.orchestrator.services.principal import Principal
+from toolorchestra.orchestrator.storage.reviews import Action
 
 
 async def factory_of(request: Request) -> Factory:
@@ -23,23 +24,24 @@ Parts = Annotated[Factory, Depends(factory_of)]
 
 
 async def principal_of(request: Request, factory: Parts) -> Principal:
-    """The authenticated caller. Raises UnavailableError when this process stops: another will answer."""
+    """The authenticated caller. Raises UnavailableError when this process stops, or begins: another will answer."""
     if factory.draining:
         raise UnavailableError("this process is stopping", hint="send the request again")
+    if (reason := factory.not_ready()) is not None:
+        raise UnavailableError(reason, hint="send the request again")
     return await factory.authenticator.authenticate(bearer(request))
 
 
 Caller = Annotated[Principal, Depends(principal_of)]
 
 
-async def admin_of(request: Request, factory: Parts) -> str:
-    """Checks the administrator's token; the author's name for records."""
-    if not factory.admin_tokens.matches(bearer(request)):
-        raise ForbiddenError("this needs the administrator's token", hint="send it as Authorization: Bearer …")
-    return "admin"
+def may(verb: str, resource: str) -> Any:
+    """Asks whether the bearer may do this in the tenant of the path; the parameter is the author's name for records."""
 
+    async def author_of(request: Request, tenant: str, factory: Parts) -> str:
+        return await factory.authority.admit(bearer(request), Action(verb, resource, tenant))
 
-Admin = Annotated[str, Depends(admin_of)]
+    return Depends(author_of)
 
 
 def bearer(request: Request) -> str:

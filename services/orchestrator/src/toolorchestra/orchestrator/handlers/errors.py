@@ -17,6 +17,7 @@ from toolorchestra.core.errors import (
 )
 from toolorchestra.core.loop.journal import DeniedError
 from toolorchestra.core.openai import error_body
+from toolorchestra.orchestrator.services.passed import PassedCallError
 
 logger = structlog.get_logger(__name__)
 
@@ -32,12 +33,12 @@ def install(app: FastAPI) -> None:
 
 
 async def on_ours(_: Request, error: Exception) -> JSONResponse:
-    """An error raised on purpose. A refusal for money must not be retried: clients would turn one into three."""
+    """An error raised on purpose. What is refused for money, or failed at a price, must not be retried: one would be three."""
     assert isinstance(error, ToolOrchestraError)  # noqa: S101 - registered for this type only
     headers = {}
     if isinstance(error, DeniedError) and error.denial.unit == SLOTS:
         error = RateLimitedError(error.message, hint="send it again when one of them has ended")
-    if isinstance(error, BudgetExceededError):
+    if isinstance(error, BudgetExceededError) or (isinstance(error, PassedCallError) and error.billed):
         headers["x-should-retry"] = "false"
     return JSONResponse(error_body(error), status_code=error.http_status, headers=headers)
 

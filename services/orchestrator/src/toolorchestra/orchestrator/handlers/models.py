@@ -24,9 +24,9 @@ async def tools(caller: Caller, factory: Parts) -> dict[str, Any]:
     return factory.catalogue().tools(caller)
 
 
-@router.post("/tools/check", summary="Probe all tools and experts now")
+@router.post("/tools/check", summary="Probe all tools and experts of the caller now")
 async def check(caller: Caller, factory: Parts) -> dict[str, Any]:
-    await factory.discovery.probe()
+    await factory.discovery.check(caller.tenant)
     return factory.catalogue().tools(caller)
 
 

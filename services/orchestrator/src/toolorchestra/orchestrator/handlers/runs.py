@@ -29,7 +29,7 @@ async def events(run_id: str, caller: Caller, factory: Parts, last_event_id: Ann
     return EventStream(runs.events(caller, run_id, after=last_event_id))
 
 
-@router.post("/{run_id}/cancel", summary="End a run at its next transition")
+@router.post("/{run_id}/cancel", summary="End a run; what is under way is broken off")
 async def cancel(run_id: str, caller: Caller, factory: Parts) -> dict[str, Any]:
     return await factory.runs().cancel(caller, run_id)
 

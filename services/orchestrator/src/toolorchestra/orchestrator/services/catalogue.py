@@ -37,7 +37,7 @@ class Catalogue:
         functions, problems = functions_for(catalog, caller.tenant, self._budgets.spec(caller.tenant))
         named = [_tool(f, catalog) for f in functions]
         missing = _unready(catalog, caller.tenant, {(f["kind"], f["resource"]) for f in named})
-        found = [*catalog.problems, *problems]
+        found = [*(p for p in catalog.problems if p.namespace in (None, caller.tenant)), *problems]
         return {
             "object": "list",
             "data": [*named, *missing],

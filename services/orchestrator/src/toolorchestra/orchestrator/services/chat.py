@@ -1,15 +1,13 @@
 """Answering a conversation with an Orchestrator: open a run or attach to one, follow it, and write the response."""
 
-import hashlib
-import json
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from pydantic import ValidationError
 
-from toolorchestra.core.errors import ConflictError, InvalidRequestError, ToolOrchestraError
+from toolorchestra.core.errors import InvalidRequestError, ToolOrchestraError
 from toolorchestra.core.loop.calls import shown
 from toolorchestra.core.loop.journal import Stamped
 from toolorchestra.core.loop.state import State, apply, fold
@@ -29,21 +27,9 @@ from toolorchestra.orchestrator.services.hub import Item
 from toolorchestra.orchestrator.services.manager import RunManager
 from toolorchestra.orchestrator.services.opening import Opener
 from toolorchestra.orchestrator.services.principal import Principal
+from toolorchestra.orchestrator.services.repeating import Attempt, Repeats, body_hash
 from toolorchestra.orchestrator.services.responding import ChunkStream, whole
 from toolorchestra.orchestrator.storage.accounts import AccountStore
-from toolorchestra.orchestrator.storage.runs import RunStore
-
-MAX_IDEMPOTENCY_KEY: Final = 255
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """What the headers of a request say: whether it repeats another, and preferences in short."""
-
-    idempotency_key: str | None = None
-    retry: bool = False
-    preference_words: str | None = None
-    max_cost_usd: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +63,7 @@ class ChatService:
         opener: Opener,
         continuer: Continuer,
         manager: RunManager,
-        runs: RunStore,
+        repeats: Repeats,
         accounts: AccountStore,
         keep_alive_s: float,
     ) -> None:
@@ -85,7 +71,7 @@ class ChatService:
         self._opener = opener
         self._continuer = continuer
         self._manager = manager
-        self._runs = runs
+        self._repeats = repeats
         self._accounts = accounts
         self._keep_alive_s = keep_alive_s
 
@@ -103,20 +89,17 @@ class ChatService:
     async def start(self, caller: Principal, wish: ChatCompletionRequest, attempt: Attempt) -> Started:
         """The run that answers: continued, found again, or new."""
         caller.require(wish.model)
-        if len(attempt.idempotency_key or "") > MAX_IDEMPOTENCY_KEY:
-            raise InvalidRequestError(f"Idempotency-Key is longer than {MAX_IDEMPOTENCY_KEY}", param="Idempotency-Key")
         wish = with_headers(wish, attempt)
-        body_hash = _hash(wish)
+        hashed = body_hash(wish)
         continued = await self._continuer.continue_run(caller, wish, retry=attempt.retry)
         if continued is not None:
             return self._started(continued.run_id, continued.state)
-        if attempt.retry and attempt.idempotency_key is None:
-            found = await self._runs.find_retry(caller.tenant, caller.key, body_hash)
-            if found is not None:
-                return await self._attach(caller, found)
-        opened = await self._opener.open(caller, wish, idempotency_key=attempt.idempotency_key, body_hash=body_hash)
+        found = await self._repeats.find(caller, attempt, hashed)
+        if found is not None:
+            return self._started(found.run_id, found)
+        opened = await self._opener.open(caller, wish, idempotency_key=attempt.idempotency_key, body_hash=hashed)
         if isinstance(opened, Existing):
-            return await self._attach(caller, opened.run_id)
+            return self._started(opened.run_id, await self._repeats.state(caller, opened.run_id))
         state = fold(opened.context.run_id, opened.facts)
         self._manager.launch(opened.context, opened.revision, opened.facts)
         return self._started(opened.context.run_id, state)
@@ -157,12 +140,6 @@ class ChatService:
             "first": await _first(policy, view),
         }
 
-    async def _attach(self, caller: Principal, run_id: str) -> Started:
-        log = await self._runs.log(caller.tenant, run_id)
-        if not log:
-            raise ConflictError(f"what was said in run {run_id} is deleted", hint="send a new Idempotency-Key")
-        return self._started(run_id, fold(run_id, log))
-
     def _started(self, run_id: str, state: State) -> Started:
         self._manager.listen(run_id)
         return Started(run_id, state, state.run.tenant, lambda: self._manager.let_go(run_id, state.run.on_disconnect))
@@ -195,11 +172,6 @@ def with_headers(wish: ChatCompletionRequest, attempt: Attempt) -> ChatCompletio
     except ValidationError as error:
         raise InvalidRequestError(f"a header is not valid: {describe(error)}", param=first_field(error)) from error
     return wish.model_copy(update={"toolorchestra": extension})
-
-
-def _hash(wish: ChatCompletionRequest) -> str:
-    body = wish.model_dump(mode="json", exclude_defaults=True)
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 def _preference(preference: PreferenceSpec) -> dict[str, Any]:

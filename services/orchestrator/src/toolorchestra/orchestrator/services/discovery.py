@@ -1,30 +1,23 @@
-"""Keeping up with the manifests: policies into the ledger, tools and models probed, secrets read again."""
+"""Keeping up with the resources: policies into the ledger where that is our work, tools and models probed, secrets reread."""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Final, Protocol, TypeVar
 
 import structlog
 
 from toolorchestra.core.errors import ToolOrchestraError
-from toolorchestra.core.registry import Catalog, Key, Observation
-from toolorchestra.core.resources import BudgetPolicySpec
+from toolorchestra.core.registry import Catalog, Key, Observation, WatchedRegistry
+from toolorchestra.core.resources import ExpertModel, Tool
 from toolorchestra.executors.probe import ObservationKey
-from toolorchestra.orchestrator.storage.accounts import AccountStore
+from toolorchestra.orchestrator.services.enforcement import Enforcement
 
+R = TypeVar("R", Tool, ExpertModel)
 logger = structlog.get_logger(__name__)
 
 BACK_OFF_S: Final = 5.0
-
-
-class ObservedRegistry(Protocol):
-    """A registry that keeps what is observed of its resources."""
-
-    def catalog(self) -> Catalog: ...
-
-    def observe(self, kind: str, namespace: str, name: str, observation: Observation) -> None: ...
-
-    async def changed(self, since: int) -> Catalog: ...
 
 
 class Prober(Protocol):
@@ -35,58 +28,54 @@ class Prober(Protocol):
     ) -> dict[ObservationKey, Observation]: ...
 
 
+class _Shared:
+    """Work that is done again for those who ask meanwhile, once for all of them."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._begun = 0
+
+    async def run(self, work: Callable[[], Awaitable[None]]) -> None:
+        begun = self._begun
+        async with self._lock:
+            if self._begun > begun:
+                return
+            self._begun += 1
+            await work()
+
+
 class Discovery:
-    """One per process."""
+    """One per process. ``enforcement`` is None where the operator enforces policies."""
 
     def __init__(
         self,
         *,
-        registry: ObservedRegistry,
+        registry: WatchedRegistry,
         prober: Prober,
-        accounts: AccountStore,
-        default: BudgetPolicySpec,
+        enforcement: Enforcement | None,
         interval_s: float,
         reload_secrets: Callable[[], None],
     ) -> None:
         self._registry = registry
         self._prober = prober
-        self._accounts = accounts
-        self._default = default
+        self._enforcement = enforcement
         self._interval_s = interval_s
         self._reload_secrets = reload_secrets
-        self._enforced: dict[Key, BudgetPolicySpec] = {}
-        self._probing = asyncio.Lock()
-        self._begun = 0
+        self._probes: defaultdict[str | None, _Shared] = defaultdict(_Shared)  # by tenant; None: what is due
 
-    async def enforce(self) -> None:
-        """Write new and changed policies to the ledger; a deleted one gives way to the default."""
-        budgets = self._registry.catalog().budgets
-        for key, policy in budgets.items():
-            if self._enforced.get(key) != policy.spec:
-                await self._accounts.apply_policy(key[0], policy.spec, policy.metadata.generation)
-                self._enforced[key] = policy.spec
-        for key in [k for k in self._enforced if k not in budgets]:
-            await self._accounts.default_policy(key[0], self._default, deleted=True)
-            del self._enforced[key]
-
-    async def catch_up(self) -> None:
-        """What changed while no process ran: policies deleted, another default. A broken manifest deletes nothing."""
-        catalog = self._registry.catalog()
-        own = {namespace for namespace, _ in catalog.budgets}
-        for tenant, source in (await self._accounts.policy_sources()).items():
-            if tenant not in own and not (source == "policy" and catalog.problems):
-                await self._accounts.default_policy(tenant, self._default, deleted=source == "policy")
+    async def start(self) -> None:
+        """What must be so before the first request."""
+        if self._enforcement is not None:
+            await self._enforcement.enforce()
+            await self._enforcement.catch_up()
 
     async def probe(self) -> None:
-        """Probe everything now and keep what was seen. Who asks while others wait for the next probe shares that one."""
-        begun = self._begun
-        async with self._probing:
-            if self._begun > begun:
-                return
-            self._begun += 1
-            catalog = self._registry.catalog()
-            for key, seen in (await self._prober.probe_all(catalog, known=_first_hashes(catalog))).items():
-                self._registry.observe(*key, seen)
+        """Look at all that is this process' to look at, and keep what was seen."""
+        await self._probes[None].run(lambda: self._observe(self._registry.due()))
+
+    async def check(self, tenant: str) -> None:
+        """Look now at all that the tenant may use, whoever else does."""
+        await self._probes[tenant].run(lambda: self._observe(_usable(self._registry.catalog(), tenant)))
 
     async def run_forever(self) -> None:
         """After each change, and at intervals: enforce, then probe."""
@@ -96,8 +85,8 @@ class Discovery:
             now = (catalog.tools, catalog.experts, catalog.budgets)
             try:
                 self._reload_secrets()
-                if now != specs:
-                    await self.enforce()
+                if now != specs and self._enforcement is not None:
+                    await self._enforcement.enforce()
                 await self.probe()
                 specs = now
             except ToolOrchestraError as error:
@@ -105,6 +94,10 @@ class Discovery:
                 await asyncio.sleep(BACK_OFF_S)
                 continue
             await self._until_due(now)
+
+    async def _observe(self, catalog: Catalog) -> None:
+        for key, seen in (await self._prober.probe_all(catalog, known=self._registry.first_hashes())).items():
+            self._registry.observe(*key, seen)
 
     async def _until_due(self, specs: tuple[object, ...]) -> None:
         """Wait for the next interval, or for a change of what is written (observations alone do not count)."""
@@ -117,10 +110,13 @@ class Discovery:
             return
 
 
-def _first_hashes(catalog: Catalog) -> Mapping[ObservationKey, Mapping[str, str]]:
-    """The schema hashes seen so far: a remote tool whose schema changes later is drift."""
-    return {
-        key: {operation.name: operation.schema_hash for operation in seen.operations}
-        for key, seen in catalog.observed.items()
-        if seen.operations
-    }
+def _usable(catalog: Catalog, tenant: str) -> Catalog:
+    """What a tenant may use of a catalog, without models of which only the operator knows where they are served."""
+    experts = _lent(catalog.experts, tenant)
+    hidden = [k for k, e in experts.items() if e.spec.endpoint is None and ("ExpertModel", *k) in catalog.observed]
+    kept = {key: expert for key, expert in experts.items() if key not in hidden}
+    return replace(catalog, tools=_lent(catalog.tools, tenant), experts=kept)
+
+
+def _lent(resources: Mapping[Key, R], tenant: str) -> dict[Key, R]:
+    return {key: r for key, r in resources.items() if r.spec.allowed_namespaces.allows(owner=key[0], user=tenant)}

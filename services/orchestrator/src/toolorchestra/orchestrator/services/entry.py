@@ -33,40 +33,27 @@ class Entry:
         self._owner = owner
         self._lease_ms = lease_ms
 
-    async def open(self, revision: Revision, opened: Opened, asked: Asked | None = None) -> OpenedRun:
-        """Store a new run. ``asked``: its first question leaves at once, with its own hold in place of the closing reserve.
-
-        Raises DeniedError when there is no money.
-        """
-        found = await self._open(revision, opened, asked)
+    async def open(self, revision: Revision, opened: Opened) -> OpenedRun:
+        """Store a new run. Raises DeniedError when there is no money."""
+        found = await self.open_once(revision, opened)
         if isinstance(found, Existing):
             raise ConflictError(f"run {found.run_id} exists already")
         return found
 
     async def open_once(
-        self, revision: Revision, opened: Opened, *, idempotency_key: str | None, body_hash: str
-    ) -> OpenedRun | Existing:
-        """Store a new run, or find the one that has the idempotency key. Raises DeniedError when there is no money."""
-        return await self._open(revision, opened, None, idempotency_key=idempotency_key, body_hash=body_hash)
-
-    async def resume(self, run_id: str, opened: Opened) -> tuple[RunContext, Revision]:
-        """What a stored run needs to go on here. Raises NotFoundError when its revision is gone."""
-        revision = await self._revisions.load(opened.tenant, opened.revision)
-        return self._context(run_id, opened, revision), revision
-
-    def journal(self, context: RunContext) -> Journal:
-        """Where the run's transitions are stored."""
-        return LedgerJournal(self._database, context)
-
-    async def _open(
         self,
         revision: Revision,
         opened: Opened,
-        asked: Asked | None,
         *,
+        asked: Asked | None = None,
         idempotency_key: str | None = None,
         body_hash: str | None = None,
     ) -> OpenedRun | Existing:
+        """Store a new run, or find the one that has the idempotency key.
+
+        ``asked``: its first question leaves at once, with its own hold in place of the closing reserve. Raises DeniedError
+        when there is no money.
+        """
         await self._revisions.save(revision)  # whoever goes on with the run after a crash needs it
         context = self._context(f"run-{token_hex(10)}", opened, revision)
         new = NewRun(
@@ -83,6 +70,15 @@ class Entry:
         first = Transition(context.run_id, 0, facts, takes=(_take(context.run_id, opened, asked),))
         stored = await open_run(self._database, new, first)
         return stored if isinstance(stored, Existing) else OpenedRun(context, revision, stored)
+
+    async def resume(self, run_id: str, opened: Opened) -> tuple[RunContext, Revision]:
+        """What a stored run needs to go on here. Raises NotFoundError when its revision is gone."""
+        revision = await self._revisions.load(opened.tenant, opened.revision)
+        return self._context(run_id, opened, revision), revision
+
+    def journal(self, context: RunContext) -> Journal:
+        """Where the run's transitions are stored."""
+        return LedgerJournal(self._database, context)
 
     def _context(self, run_id: str, opened: Opened, revision: Revision) -> RunContext:
         models = {f.name: f.target.spec.model for f in revision.functions if isinstance(f.target, ExpertTarget)}

@@ -1,22 +1,29 @@
 """A run, explained: each decision with its candidates, price and reason; the cost of every turn and call. Built from facts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from toolorchestra.core.loop.facts import Ended, Opened
 from toolorchestra.core.loop.journal import Stamped
 from toolorchestra.core.loop.state import CallState, State, Turn, fold
-from toolorchestra.core.money import format_usd
+from toolorchestra.core.money import NanoUsd, format_usd
 from toolorchestra.core.openai import usage_body
 
 STATUS_RUNNING = "running"
 STATUS_WAITING = "waiting"
 
 
-def explain(run_id: str, log: Sequence[Stamped], *, content: bool = True) -> dict[str, Any]:
-    """The run as JSON. ``content=False`` leaves out what the user and the tools said."""
+def explain(
+    run_id: str, log: Sequence[Stamped], charged: Mapping[str, NanoUsd] | None = None, *, content: bool = True
+) -> dict[str, Any]:
+    """The run as JSON. ``content=False`` leaves out what the user and the tools said.
+
+    ``charged`` is what the ledger says of each call, by ``turn/ordinal``: it knows of attempts that workers lost.
+    """
     state = fold(run_id, list(log))
     run = state.run
+    untold = _untold(state, charged or {})
+    spent = state.spent_nano_usd + sum(untold.values())
     return {
         "id": run_id,
         "object": "toolorchestra.run",
@@ -28,15 +35,15 @@ def explain(run_id: str, log: Sequence[Stamped], *, content: bool = True) -> dic
         "created_at": state.opened_at.isoformat(),
         "ended_at": state.now.isoformat() if state.ended else None,
         "duration_ms": _duration_ms(state),
-        "cost_usd": format_usd(state.spent_nano_usd),
-        "cost_nano_usd": state.spent_nano_usd,
+        "cost_usd": format_usd(spent),
+        "cost_nano_usd": spent,
         "usage": usage_body(state.usage),
         "trace_id": trace_id(run),
         "limits": run.limits.model_dump(),
         "preference": run.preference.model_dump(by_alias=True, exclude_defaults=True),
         "metadata": run.metadata,
         "messages": list(run.messages) if content else None,
-        "turns": [_turn(turn, content=content) for turn in state.turns],
+        "turns": [_turn(turn, untold, content=content) for turn in state.turns],
         "answer": _answer(state.ended, content=content),
     }
 
@@ -68,8 +75,15 @@ def trace_id(run: Opened) -> str | None:
     return parts[1] if len(parts) > 1 else None
 
 
-def _turn(turn: Turn, *, content: bool) -> dict[str, Any]:
+def _untold(state: State, charged: Mapping[str, NanoUsd]) -> dict[str, NanoUsd]:
+    """By how much the ledger's truth about a finished call differs from what the facts tell."""
+    finished = {_id(turn, call): call for turn in state.turns for call in turn.calls if call.outcome is not None}
+    return {name: charged[name] - call.cost_nano_usd for name, call in finished.items() if name in charged}
+
+
+def _turn(turn: Turn, untold: Mapping[str, NanoUsd], *, content: bool) -> dict[str, Any]:
     decided = turn.decided
+    more = sum(untold.get(_id(turn, call), 0) for call in turn.calls)
     return {
         "turn": turn.number,
         "forced": turn.asked.forced if turn.asked else None,
@@ -83,15 +97,15 @@ def _turn(turn: Turn, *, content: bool) -> dict[str, Any]:
         "decision_usage": usage_body(decided.usage) if decided and decided.usage else None,
         "estimated": decided.estimated if decided else False,
         "error": turn.failure.message if turn.failure else None,
-        "cost_usd": format_usd(turn.cost_nano_usd),
-        "calls": [_call(turn.number, call, content=content) for call in turn.calls],
+        "cost_usd": format_usd(turn.cost_nano_usd + more),
+        "calls": [_call(turn, call, untold, content=content) for call in turn.calls],
     }
 
 
-def _call(number: int, call: CallState, *, content: bool) -> dict[str, Any]:
-    outcome = call.outcome
+def _call(turn: Turn, call: CallState, untold: Mapping[str, NanoUsd], *, content: bool) -> dict[str, Any]:
+    outcome, more = call.outcome, untold.get(_id(turn, call), 0)
     return {
-        "id": f"{number}/{call.ordinal}",
+        "id": _id(turn, call),
         "function": call.intent.function,
         "arguments": call.intent.arguments if content else None,
         "reason": call.intent.reason or None,
@@ -101,12 +115,16 @@ def _call(number: int, call: CallState, *, content: bool) -> dict[str, Any]:
         "status": outcome.status if outcome else None,
         "result": outcome.content if outcome and content else None,
         "error_code": outcome.error_code if outcome else None,
-        "cost_usd": format_usd(outcome.cost_nano_usd if outcome else 0),
-        "estimated": outcome.estimated if outcome else False,
+        "cost_usd": format_usd(call.cost_nano_usd + more),
+        "estimated": more > 0 or call.lost_nano_usd > 0 or (outcome.estimated if outcome else False),
         "latency_ms": outcome.latency_ms if outcome else None,
         "usage": usage_body(outcome.usage) if outcome and outcome.usage else None,
         "details": outcome.details if outcome else {},
     }
+
+
+def _id(turn: Turn, call: CallState) -> str:
+    return f"{turn.number}/{call.ordinal}"
 
 
 def _answer(ended: Ended | None, *, content: bool) -> dict[str, Any] | None:

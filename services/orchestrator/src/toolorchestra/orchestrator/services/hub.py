@@ -1,6 +1,7 @@
 """Who follows a run: an in-process channel per run that this process drives, fed with stored facts and passing text."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +22,27 @@ class Delta:
     text: str
 
 
-Item: TypeAlias = Stamped | Delta
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """The text that passed for this turn until now counts no more: another attempt at it begins."""
+
+    turn: int
+    attempt: int
+
+
+Passing: TypeAlias = Delta | Superseded
+Item: TypeAlias = Stamped | Passing
+
+
+def passing(payload: bytes) -> Passing | None:
+    """What passes by in a signal; None for a signal that only says "look again"."""
+    try:
+        body = json.loads(payload or b"{}")
+        if "superseded" in body:
+            return Superseded(body["superseded"]["turn"], body["superseded"]["attempt"])
+        return Delta(DeltaKind(body["delta"]), body["text"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def rests(item: Item) -> bool:

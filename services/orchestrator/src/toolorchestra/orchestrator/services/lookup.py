@@ -15,7 +15,7 @@ from toolorchestra.core.openai import error_body
 from toolorchestra.core.resources.manifest import describe, first_field
 from toolorchestra.ledger.runs import Feedback, RunRecord, RunState
 from toolorchestra.orchestrator.services.explain import STATUS_WAITING, explain
-from toolorchestra.orchestrator.services.hub import Item
+from toolorchestra.orchestrator.services.hub import Item, Superseded
 from toolorchestra.orchestrator.services.manager import RunManager
 from toolorchestra.orchestrator.services.principal import Principal
 from toolorchestra.orchestrator.services.responding import KEEP_ALIVE, with_keep_alive
@@ -49,7 +49,7 @@ class RunService:
         self._waiting = waiting
 
     async def listing(self, caller: Principal, *, limit: int, after: str | None) -> dict[str, Any]:
-        """A page of runs, newest first."""
+        """A page of runs, newest first, from just after a given one. Raises NotFoundError for an unknown ``after``."""
         records = await self._runs.page(caller.tenant, after=after, count=limit + 1)
         data = [_summary(record) for record in records[:limit]]
         return {"object": "list", "data": data, "has_more": len(records) > limit}
@@ -60,14 +60,18 @@ class RunService:
         log = await self._runs.log(caller.tenant, run_id)
         if not log:
             return _summary(record) | {"content_deleted_at": str(record.content_deleted_at), "turns": []}
-        return explain(run_id, log) | {"charged_usd": format_usd(record.spent_nano_usd)}
+        charged = await self._runs.charged(caller.tenant, run_id)
+        return explain(run_id, log, charged) | {"charged_usd": format_usd(record.spent_nano_usd)}
 
     async def require(self, caller: Principal, run_id: str) -> None:
         """Raises NotFoundError unless the run is the caller's tenant's."""
         await self._runs.get(caller.tenant, run_id)
 
     async def events(self, caller: Principal, run_id: str, *, after: int) -> AsyncGenerator[str, None]:
-        """Facts as server-sent events, numbered; passing text has no number. After an error the client comes back by number."""
+        """Facts as server-sent events, numbered; passing text, and that it counts no more, has no number.
+
+        After an error the client comes back by number.
+        """
         try:
             items = self._manager.follow(caller.tenant, run_id, after=after)
             async with aclosing(with_keep_alive(items, self._keep_alive_s)) as kept_alive:
@@ -77,7 +81,7 @@ class RunService:
             yield f"event: error\ndata: {json.dumps(error_body(error), ensure_ascii=False)}\n\n"
 
     async def cancel(self, caller: Principal, run_id: str) -> dict[str, Any]:
-        """End the run at its next transition; a run that waits for its client ends at once."""
+        """End the run: what is under way is broken off. A run that waits for its client ends here."""
         record = await self._runs.get(caller.tenant, run_id)
         if record.state is RunState.WAITING:
             await self._waiting.end(record, by="the user")
@@ -108,6 +112,8 @@ def _event(item: Item) -> str:
     if isinstance(item, Stamped):
         body = {"seq": item.seq, "at": item.at.isoformat(), **dump(item.fact)}
         return f"id: {item.seq}\nevent: {item.fact.type}\ndata: {json.dumps(body, ensure_ascii=False)}\n\n"
+    if isinstance(item, Superseded):
+        return f"event: superseded\ndata: {json.dumps({'turn': item.turn, 'attempt': item.attempt})}\n\n"
     return f"event: delta\ndata: {json.dumps({'kind': item.kind, 'text': item.text}, ensure_ascii=False)}\n\n"
 
 

@@ -2,25 +2,26 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic
-from typing import Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 import structlog
 
 from toolorchestra.core.calls import Executor
-from toolorchestra.core.chat import ChatModels, DeltaKind
+from toolorchestra.core.chat import ChatModels
 from toolorchestra.core.errors import ToolOrchestraError
-from toolorchestra.core.loop.context import Cancellation, Context
+from toolorchestra.core.loop.context import Context, Wish
 from toolorchestra.core.loop.engine import drive
 from toolorchestra.core.loop.journal import FencedError, Stamped
 from toolorchestra.core.loop.state import fold
 from toolorchestra.core.policies.factory import policy_for
 from toolorchestra.core.policies.protocol import Policy
 from toolorchestra.core.revision import Revision
-from toolorchestra.core.tasks import run_channel
+from toolorchestra.core.tasks import control_channel, run_channel
 from toolorchestra.kit.signals import SignalBus
 from toolorchestra.kit.telemetry import inject
 from toolorchestra.ledger.database import Database
@@ -28,7 +29,7 @@ from toolorchestra.ledger.journal import LedgerJournal
 from toolorchestra.ledger.runs import RunState
 from toolorchestra.ledger.transitions import RunContext
 from toolorchestra.orchestrator.services.directpolicy import DIRECT, DirectPolicy
-from toolorchestra.orchestrator.services.hub import Delta, Hub, Item, rests
+from toolorchestra.orchestrator.services.hub import Hub, Item, passing, rests
 from toolorchestra.orchestrator.services.metrics import Measured, Metrics
 from toolorchestra.orchestrator.services.observing import HubObserver
 from toolorchestra.orchestrator.services.outbox import Outbox
@@ -46,12 +47,23 @@ REMOTE_POLL_MS: Final = 1_000
 LISTENING: Final = b'{"listening": true}'
 
 
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What others may wish of a run that is driven here: its end, or that this process lets go of it."""
+
+    cancelled: Wish = field(default_factory=Wish)
+    released: Wish = field(default_factory=Wish)
+
+
+Work: TypeAlias = Callable[[Wishes], Coroutine[Any, Any, None]]
+
+
 @dataclass(slots=True)
 class _Driven:
     """A run that this process drives."""
 
     task: asyncio.Task[None]
-    cancellation: Cancellation
+    wishes: Wishes
     listeners: int = 0
     leaving: asyncio.Task[None] | None = field(default=None)
 
@@ -96,10 +108,21 @@ class RunManager:
 
     def launch(self, context: RunContext, revision: Revision, facts: Sequence[Stamped]) -> None:
         """Drive a run from its stored facts, in the background."""
-        cancellation = Cancellation()
-        self._hub.open(context.run_id, facts)
-        task = asyncio.create_task(self._drive(context, revision, facts, cancellation), name=context.run_id)
-        self._driven[context.run_id] = _Driven(task, cancellation)
+        self.drive(context.run_id, facts, partial(self._drive, context, revision, facts))
+
+    def drive(self, run_id: str, facts: Sequence[Stamped], work: Work) -> None:
+        """Do ``work``, which drives the run, in the background. From now on its wishes, listeners and lease are minded."""
+        wishes = Wishes()
+        self._hub.open(run_id, facts)
+        task = asyncio.create_task(self._keep(run_id, work(wishes)), name=run_id)
+        self._driven[run_id] = _Driven(task, wishes)
+
+    def tell(self, run_id: str, facts: Sequence[Stamped]) -> None:
+        """New facts of a run that is driven here, for those who follow it, here and elsewhere."""
+        channel = self._hub.get(run_id)
+        if channel is not None:
+            channel.publish(facts)
+        self._outbox.post(run_channel(run_id), json.dumps({"seq": facts[-1].seq}))
 
     def listen(self, run_id: str) -> None:
         """A client follows the run."""
@@ -117,21 +140,21 @@ class RunManager:
             return
         driven.listeners -= 1
         if driven.listeners <= 0 and on_disconnect == "cancel" and driven.leaving is None:
-            driven.leaving = asyncio.create_task(self._leave(run_id, driven.cancellation))
+            driven.leaving = asyncio.create_task(self._leave(run_id, driven.wishes.cancelled))
 
     async def cancel(self, tenant: str, run_id: str, by: str) -> None:
         """Wish the end of a run, wherever it is driven."""
         await self._runs.request_cancel(tenant, run_id, by)
-        driven = self._driven.get(run_id)
-        if driven is not None:
-            driven.cancellation.request(by)
-        await self._signals.publish(run_channel(run_id), json.dumps({"cancel": by}))
+        if run_id in self._driven:
+            self.heard_cancel(run_id, by)
+        else:
+            await self._signals.publish(control_channel(run_id), by)
 
     def heard_cancel(self, run_id: str, by: str) -> None:
-        """The database says that somebody wishes the end of a run of ours."""
+        """Somebody wishes the end of a run; it is ended if it is driven here."""
         driven = self._driven.get(run_id)
         if driven is not None:
-            driven.cancellation.request(by)
+            driven.wishes.cancelled.request(by)
 
     async def follow(self, tenant: str, run_id: str, *, after: int, listening: bool = False) -> AsyncGenerator[Item, None]:
         """Facts after ``after`` and passing text until the run rests, whichever process drives it.
@@ -153,29 +176,40 @@ class RunManager:
             async for item in items:
                 yield item
 
-    async def drain(self, seconds: float, *, keep: Collection[str] = ()) -> None:
-        """Let runs come to a rest for a while, then hand the others over. ``keep``: runs that others here still drive."""
+    async def drain(self, seconds: float) -> None:
+        """Let go of each run when what is under way is stored; of what takes longer than ``seconds``, in the middle."""
+        for driven in self._driven.values():
+            driven.wishes.released.request("the end of this process")
         if self._driven:
             await asyncio.wait([driven.task for driven in self._driven.values()], timeout=seconds)
         tasks = [driven.task for driven in self._driven.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        with suppress(ToolOrchestraError):  # the leases run out by themselves
-            await self._runs.give_back(keep)
+        await self._give_back(None)
 
-    async def _drive(self, run: RunContext, revision: Revision, facts: Sequence[Stamped], cancellation: Cancellation) -> None:
-        state = fold(run.run_id, list(facts))
+    async def _keep(self, run_id: str, work: Coroutine[Any, Any, None]) -> None:
         try:
-            with run_span(run.run_id, state.run.model, run.tenant, state.run.traceparent) as span:
-                end = await drive(self._context(run, revision, cancellation, state.run.model), state)
-                finish_run_span(span, end)
+            await work
         except FencedError:
-            logger.warning("run_lost", run=run.run_id)
+            logger.warning("run_lost", run=run_id)
         except Exception as error:  # whatever it was, its lease runs out, and it is taken over
-            logger.exception("run_interrupted", run=run.run_id, code=getattr(error, "code", None))
+            logger.exception("run_interrupted", run=run_id, code=getattr(error, "code", None))
         finally:
-            self._forget(run.run_id)
+            self._forget(run_id)
+
+    async def _drive(self, run: RunContext, revision: Revision, facts: Sequence[Stamped], wishes: Wishes) -> None:
+        state = fold(run.run_id, list(facts))
+        with run_span(run.run_id, state.run.model, run.tenant, state.run.traceparent) as span:
+            end = await drive(self._context(run, revision, wishes, state.run.model), state)
+            finish_run_span(span, end)
+        if end.ended is None and end.parked_at is None:
+            await self._give_back([run.run_id])
+            logger.info("run_released", run=run.run_id)
+
+    async def _give_back(self, runs: Sequence[str] | None) -> None:
+        with suppress(ToolOrchestraError):  # the leases run out by themselves
+            await self._runs.give_back(runs)
 
     def _forget(self, run_id: str) -> None:
         """The current task no longer drives the run. Another of this process may, one that took over what this one lost."""
@@ -187,12 +221,12 @@ class RunManager:
             driven.leaving.cancel()
         self._hub.close(run_id)
 
-    def _context(self, run: RunContext, revision: Revision, cancellation: Cancellation, model: str) -> Context:
+    def _context(self, run: RunContext, revision: Revision, wishes: Wishes, model: str) -> Context:
         channel = self._hub.get(run.run_id) or self._hub.open(run.run_id)
         return Context(
             run_id=run.run_id,
             revision=revision,
-            journal=LedgerJournal(self._database, run, on_cancel=cancellation.request, traceparent=_traceparent),
+            journal=LedgerJournal(self._database, run, on_cancel=wishes.cancelled.request, traceparent=_traceparent),
             policy=self._policy(run, revision),
             runner=DurableRunner(
                 run_id=run.run_id,
@@ -203,7 +237,8 @@ class RunManager:
                 poll_ms=self._poll_ms,
             ),
             observer=TurnSpans(Measured(HubObserver(run.run_id, channel, self._outbox), self._metrics, model)),
-            cancelled=cancellation,
+            cancelled=wishes.cancelled,
+            released=wishes.released,
         )
 
     def _policy(self, run: RunContext, revision: Revision) -> Policy:
@@ -211,7 +246,7 @@ class RunManager:
             return DirectPolicy()
         return policy_for(revision, self.models)
 
-    async def _leave(self, run_id: str, cancellation: Cancellation) -> None:
+    async def _leave(self, run_id: str, cancelled: Wish) -> None:
         """Cancel the run if nobody comes back in time, here or at another replica, whose followers say that they listen."""
         async with self._signals.subscribe(run_channel(run_id)) as signals:
             until = monotonic() + RETURN_GRACE_S
@@ -219,7 +254,7 @@ class RunManager:
                 signal = await signals.next(max(1, int(left_s * 1_000)))
                 if signal is not None and signal.payload == LISTENING:
                     until = monotonic() + RETURN_GRACE_S
-        cancellation.request("the client, who went away")
+        cancelled.request("the client, who went away")
 
     async def _follow_remote(self, tenant: str, run_id: str, after: int, *, listening: bool) -> AsyncGenerator[Item, None]:
         said = 0.0
@@ -236,18 +271,9 @@ class RunManager:
                 if rests(facts[-1]) if facts else state is not RunState.RUNNING:
                     return
                 signal = await signals.next(REMOTE_POLL_MS)
-                while signal is not None and (delta := _delta(signal.payload)) is not None:
-                    yield delta  # text alone is no reason to look into the database
+                while signal is not None and (item := passing(signal.payload)) is not None:
+                    yield item  # text alone is no reason to look into the database
                     signal = await signals.next(REMOTE_POLL_MS)
-
-
-def _delta(payload: bytes) -> Delta | None:
-    """Passing text in a signal; None for a signal that only says "look again"."""
-    try:
-        body = json.loads(payload or b"{}")
-        return Delta(DeltaKind(body["delta"]), body["text"])
-    except (ValueError, KeyError):
-        return None
 
 
 def _traceparent() -> str | None:

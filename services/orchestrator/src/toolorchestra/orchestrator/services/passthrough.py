@@ -1,20 +1,20 @@
-"""A metered pass-through of one model: its own chunks, with a hold before and the truth after."""
+"""A metered pass-through of one model: opened as a run with a hold, driven in the background, and found again when repeated."""
 
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field, replace
-from time import monotonic
-from typing import Any, Final, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import Any, Final
 
-import structlog
-
-from toolorchestra.core.chat import ChatModels, ChatRequest, Meter
+from toolorchestra.core.chat import ChatRequest, Meter
 from toolorchestra.core.durations import parse_duration_ms
 from toolorchestra.core.errors import InvalidRequestError
 from toolorchestra.core.loop.calls import MIN_OUTPUT_TOKENS
 from toolorchestra.core.loop.facts import Asked, Limits, Opened
-from toolorchestra.core.loop.journal import DeniedError
-from toolorchestra.core.money import NanoUsd, format_usd
-from toolorchestra.core.openai import ChatCompletionRequest, Completion, parse_request
+from toolorchestra.core.loop.journal import DeniedError, Stamped
+from toolorchestra.core.loop.state import State, fold
+from toolorchestra.core.money import NanoUsd
+from toolorchestra.core.openai import ChatCompletionRequest, parse_request
 from toolorchestra.core.policies.factory import policy_name
 from toolorchestra.core.preferences import cost_cap, time_cap_ms
 from toolorchestra.core.pricing import affordable_output_tokens, worst_case
@@ -24,13 +24,16 @@ from toolorchestra.core.resources.orchestrator import PreferenceSpec
 from toolorchestra.core.revision import PinnedModel, Revision, pin_expert, require_inside
 from toolorchestra.core.tokens import input_bound_tokens
 from toolorchestra.kit.telemetry import inject
+from toolorchestra.ledger.journal import Existing
+from toolorchestra.orchestrator.services.answering import Answer, LiveAnswer, StoredAnswer
 from toolorchestra.orchestrator.services.budget import Budgets
-from toolorchestra.orchestrator.services.chat import Attempt, with_headers
+from toolorchestra.orchestrator.services.chat import with_headers
 from toolorchestra.orchestrator.services.entry import Entry
-from toolorchestra.orchestrator.services.passing import PassedCall, PassedStream, Settlement
+from toolorchestra.orchestrator.services.manager import RunManager
+from toolorchestra.orchestrator.services.passed import Envelope
+from toolorchestra.orchestrator.services.passing import PassedCall, PassedRun, Settlement, StreamingModels
 from toolorchestra.orchestrator.services.principal import Principal
-
-logger = structlog.get_logger(__name__)
+from toolorchestra.orchestrator.services.repeating import Attempt, Repeats, body_hash
 
 # Passed on as they are; anything else that we do not know is refused by name.
 FORWARDED: Final = frozenset(
@@ -48,71 +51,110 @@ FORWARDED: Final = frozenset(
 )
 
 
-class StreamingModels(ChatModels, Protocol):
-    """Models whose raw chunks can be passed on."""
-
-    def stream(self, request: ChatRequest) -> AsyncGenerator[Any, None]:
-        """The chunks of one chat completion as the server sent them."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """Either a body or a stream of server-sent events."""
+class _Opening:
+    """What one request comes to, before anything is stored."""
 
-    headers: dict[str, str]
-    body: dict[str, Any] = field(default_factory=dict)
-    stream: PassedStream | None = None
+    caller: Principal
+    wish: ChatCompletionRequest
+    revision: Revision
+    model: PinnedModel
+    attempt: Attempt
+    hashed: str
 
 
 class Passthrough:
     """One per process."""
 
     def __init__(
-        self, *, registry: Registry, budgets: Budgets, entry: Entry, models: StreamingModels, settlement: Settlement
-    ) -> None:
+        self, *, registry: Registry, budgets: Budgets, entry: Entry, manager: RunManager, models: StreamingModels,
+        settlement: Settlement, repeats: Repeats, keep_alive_s: float,
+    ) -> None:  # fmt: skip
         self._registry = registry
         self._budgets = budgets
         self._entry = entry
+        self._manager = manager
         self._models = models
         self._settlement = settlement
+        self._repeats = repeats
+        self._keep_alive_s = keep_alive_s
         self._pinned: dict[tuple[int, str, str], Revision] = {}
+        self._running: dict[str, PassedRun] = {}
 
-    async def start(self, caller: Principal, body: Any, attempt: Attempt) -> Reply:
-        """The model's answer. Raises DeniedError when there is no money, UpstreamError when the model refuses."""
+    async def start(self, caller: Principal, body: Any, attempt: Attempt) -> Answer:
+        """The model's answer, new or found again. Raises DeniedError when there is no money."""
         extra = {name: body[name] for name in FORWARDED if name in body}
         wish = with_headers(parse_request({name: value for name, value in body.items() if name not in FORWARDED}), attempt)
         caller.require(wish.model)
-        call = await self._open(caller, wish, extra)
-        headers = {"x-toolorchestra-run-id": call.context.run_id}
-        if not wish.stream:
-            return await self._whole(call, headers)
-        chunks = self._models.stream(call.request)
-        first = await self._first(call, chunks)
-        return Reply(headers, stream=PassedStream(call, chunks, first, self._settlement))
-
-    async def _open(self, caller: Principal, wish: ChatCompletionRequest, extra: dict[str, Any]) -> PassedCall:
         revision = self._revision(caller.tenant, wish.model)
-        model = revision.manager
-        if model is None:
+        if revision.manager is None:
             raise InvalidRequestError(f"{wish.model!r} is not a model", param="model")
-        request = _request(model, wish, extra)
+        opening = _Opening(caller, wish, revision, revision.manager, attempt, body_hash(wish, extra))
+        found = await self._repeats.find(caller, attempt, opening.hashed)
+        if found is not None and not _asked_for_nothing(found):
+            return self._attach(opening, found)
+        opened = await self._open(opening, _request(revision.manager, wish, extra))
+        if isinstance(opened, Existing):
+            return self._attach(opening, await self._repeats.state(caller, opened.run_id))
+        return opened
+
+    async def _open(self, opening: _Opening, request: ChatRequest) -> Answer | Existing:
         try:
-            return await self._store(caller, wish, revision, model, request)
+            return await self._store(opening, request)
         except DeniedError as error:
-            shorter = _shorter(request, model, error)
+            shorter = _shorter(request, opening.model, error)
             if shorter is None:
                 raise
-            return await self._store(caller, wish, revision, model, shorter)
+            return await self._store(opening, shorter)
 
-    async def _store(
-        self, caller: Principal, wish: ChatCompletionRequest, revision: Revision, model: PinnedModel, request: ChatRequest
-    ) -> PassedCall:
-        amount = _worst(request, model)
+    async def _store(self, opening: _Opening, request: ChatRequest) -> Answer | Existing:
+        asked = Asked(
+            turn=1,
+            attempt=1,
+            max_tokens=request.max_tokens,
+            hold_nano_usd=_worst(request, opening.model),
+            timeout_ms=request.timeout_ms,
+        )
+        stored = await self._entry.open_once(
+            opening.revision,
+            self._opened(opening, request),
+            asked=asked,
+            idempotency_key=opening.attempt.idempotency_key,
+            body_hash=opening.hashed,
+        )
+        if isinstance(stored, Existing):
+            return stored
+        call = PassedCall(stored.context, opening.model, request, stored.facts[-1].seq)
+        return self._launch(call, stored.facts, opening)
+
+    def _launch(self, call: PassedCall, facts: tuple[Stamped, ...], opening: _Opening) -> Answer:
+        run_id = call.context.run_id
+        run = self._running[run_id] = PassedRun(call, self._models, self._settlement, self._manager.tell)
+        run.end.add_done_callback(lambda _: self._running.pop(run_id, None))
+        answer = LiveAnswer(run, _envelope(opening, run_id, facts[0].at), self._listener(fold(run_id, facts)))
+        self._manager.drive(run_id, facts, run.drive)
+        self._manager.listen(run_id)
+        return answer
+
+    def _attach(self, opening: _Opening, state: State) -> Answer:
+        run, run_id = self._running.get(state.run_id), state.run_id
+        self._manager.listen(run_id)
+        envelope, let_go = _envelope(opening, run_id, state.opened_at), self._listener(state)
+        if run is not None:
+            return LiveAnswer(run, envelope, let_go)
+        items = self._manager.follow(state.run.tenant, run_id, after=state.seq, listening=True)
+        return StoredAnswer(state, items, envelope, let_go, self._keep_alive_s)
+
+    def _listener(self, state: State) -> Callable[[], None]:
+        """Tells that the client no longer listens."""
+        return partial(self._manager.let_go, state.run_id, state.run.on_disconnect)
+
+    def _opened(self, opening: _Opening, request: ChatRequest) -> Opened:
+        caller, wish, revision = opening.caller, opening.wish, opening.revision
         per_run, wished = self._budgets.spec(caller.tenant).per_run, wish.toolorchestra.max_cost_usd
         preference = wish.toolorchestra.preference or PreferenceSpec()
         require_inside(revision, preference)
-        opened = Opened(
+        return Opened(
             model=wish.model,
             policy=policy_name(revision),
             tenant=caller.tenant,
@@ -127,42 +169,10 @@ class Passthrough:
                 max_cost_nano_usd=cost_cap(preference, nano_usd(per_run), nano_usd(wished)),
             ),
             sampling=wish.sampling,
+            on_disconnect=wish.toolorchestra.on_disconnect or "cancel",
             metadata=wish.metadata or {},
             traceparent=inject().get("traceparent"),
         )
-        asked = Asked(turn=1, attempt=1, max_tokens=request.max_tokens, hold_nano_usd=amount, timeout_ms=request.timeout_ms)
-        run = await self._entry.open(revision, opened, asked)
-        self._settlement.driven.add(run.context.run_id)
-        created = int(run.facts[0].at.timestamp())
-        return PassedCall(run.context, model, wish, request, run.facts[-1].seq, created, monotonic())
-
-    async def _whole(self, call: PassedCall, headers: dict[str, str]) -> Reply:
-        try:
-            reply = await self._models.chat(call.request)
-        except BaseException as error:
-            await self._settlement.fail(call, error)
-            raise
-        amount = await self._settlement.end(call, text=reply.text, finish_reason=reply.finish_reason)
-        tools = [
-            {"id": c.id, "type": "function", "function": {"name": c.name, "arguments": c.arguments}} for c in reply.tool_calls
-        ]
-        body = Completion(call.context.run_id, call.wish.model, call.created).whole(
-            content=reply.text or (None if tools else ""),
-            tool_calls=tools,
-            finish_reason=reply.finish_reason,
-            usage=reply.usage,
-            extension=call.extension(amount),
-            reasoning=reply.reasoning,
-        )
-        return Reply(headers | {"x-toolorchestra-cost-usd": format_usd(amount)}, body=body)
-
-    async def _first(self, call: PassedCall, chunks: AsyncGenerator[Any, None]) -> Any:
-        """The first chunk is awaited before anything is answered, so that a refusal keeps its status."""
-        try:
-            return await anext(chunks, None)
-        except BaseException as error:
-            await self._settlement.fail(call, error)
-            raise
 
     def _revision(self, tenant: str, model: str) -> Revision:
         catalog = self._registry.catalog()
@@ -171,6 +181,15 @@ class Passthrough:
             self._pinned = {k: v for k, v in self._pinned.items() if k[0] == catalog.version}
             self._pinned[key] = pin_expert(catalog, tenant, model, self._budgets.spec(tenant))
         return self._pinned[key]
+
+
+def _envelope(opening: _Opening, run_id: str, at: datetime) -> Envelope:
+    return Envelope(run_id, opening.wish, int(at.timestamp()), opening.model.target.spec.simulated)
+
+
+def _asked_for_nothing(state: State) -> bool:
+    """Whether the model refused a call without a bill: then asking again costs nothing twice."""
+    return state.ended is not None and state.ended.status == "failed" and state.spent_nano_usd == 0
 
 
 def _request(model: PinnedModel, wish: ChatCompletionRequest, extra: dict[str, Any]) -> ChatRequest:

@@ -13,10 +13,11 @@ from toolorchestra.core.loop.state import CallPhase, State, apply
 from toolorchestra.core.openai import ChatCompletionRequest, Completion, error_body
 from toolorchestra.core.storable import clean_text
 from toolorchestra.orchestrator.services import explain, progress
-from toolorchestra.orchestrator.services.hub import Delta, Item
+from toolorchestra.orchestrator.services.hub import Delta, Item, Superseded
 
 DONE: Final = "data: [DONE]\n\n"
 KEEP_ALIVE: Final = ": keep-alive\n\n"
+RESTART: Final = "\n\n"  # between content that is superseded and the answer
 ANSWER_PIECE: Final = 256  # characters per chunk of a stored answer
 
 
@@ -66,11 +67,12 @@ class ChunkStream:
         self._keep_alive_s = keep_alive_s
         self._sent = ""  # of the answer
         self._answering = False  # text that comes now is the answer's
+        self._superseded = 0  # characters of content that are not the answer's after all
 
     async def events(self, items: AsyncGenerator[Item, None]) -> AsyncGenerator[str, None]:
         """All events to the end of the response. A run that rests already is answered from what is stored."""
         completion = _completion(self._run_id, self._state)
-        yield _data(completion.first())
+        yield data(completion.first())
         try:
             if self._rests:
                 for chunk in self._last(completion):
@@ -81,9 +83,9 @@ class ChunkStream:
                         yield event
             _require_rest(self._state)
         except ToolOrchestraError as error:
-            yield _data(error_body(error))
+            yield data(error_body(error))
         if self._request.stream_options is not None and self._request.stream_options.include_usage:
-            yield _data(completion.usage(self._state.usage, explain.summary(self._state)))
+            yield data(completion.usage(self._state.usage, self._summary()))
         yield DONE
 
     @property
@@ -93,39 +95,46 @@ class ChunkStream:
     def _chunks(self, completion: Completion, item: Item) -> list[str]:
         if isinstance(item, Delta):
             return self._delta(completion, item)
+        if isinstance(item, Superseded):  # the facts around it say so in words; what was content is settled at the end
+            return []
         if item.seq <= self._state.seq:
             return []
         self._state = apply(self._state, item)
         if self._rests:
             return self._last(completion)
         if isinstance(item.fact, Asked):  # a second try of the answer may say something else: it is sent when it is whole
-            self._answering = item.fact.forced is not None and not self._sent
+            whole_only = self._sent or self._request.response_format is not None
+            self._answering = item.fact.forced is not None and not whole_only
         line = progress.line(item.fact)
         if line is None or not self._request.toolorchestra.progress:
             return []
-        return [_data(completion.reasoning(line), item.seq)]
+        return [data(completion.reasoning(line), item.seq)]
 
     def _delta(self, completion: Completion, item: Delta) -> list[str]:
         """Text of the closing answer is the answer; other text is the manager thinking aloud."""
         if self._answering and item.kind is DeltaKind.CONTENT:
             self._sent += item.text
-            return [_data(completion.content(item.text))]
-        return [_data(completion.reasoning(item.text))] if self._request.toolorchestra.progress else []
+            return [data(completion.content(item.text))]
+        return [data(completion.reasoning(item.text))] if self._request.toolorchestra.progress else []
 
     def _last(self, completion: Completion) -> list[str]:
         calls = client_calls(self._run_id, self._state)
         chunks = [completion.tool_calls(calls)] if calls else []
         unsent = self._unsent()
         chunks += [completion.content(unsent[i : i + ANSWER_PIECE]) for i in range(0, len(unsent), ANSWER_PIECE)]
-        last = completion.finish(finish_reason(self._state), explain.summary(self._state))
-        return [*(_data(chunk) for chunk in chunks), _data(last, self._state.seq)]  # who has the number has all of it
+        last = completion.finish(finish_reason(self._state), self._summary())
+        return [*(data(chunk) for chunk in chunks), data(last, self._state.seq)]  # who has the number has all of it
 
     def _unsent(self) -> str:
-        """What is missing of the answer. Passing text may be lost on its way: then the answer follows as a whole."""
+        """What is missing of the answer. Passing text may be lost or superseded: then the answer follows as a whole."""
         answer, sent = self._state.ended.answer if self._state.ended else "", clean_text(self._sent)
         if answer.startswith(sent):
             return answer[len(sent) :]
-        return f"\n\n{answer}" if answer else ""
+        self._superseded = len(self._sent) + len(RESTART)
+        return f"{RESTART}{answer}"
+
+    def _summary(self) -> dict[str, Any]:
+        return explain.summary(self._state) | ({"superseded": self._superseded} if self._superseded else {})
 
 
 def _require_rest(state: State) -> None:
@@ -137,7 +146,8 @@ def _completion(run_id: str, state: State) -> Completion:
     return Completion(run_id, state.run.model, int(state.opened_at.timestamp()))
 
 
-def _data(body: dict[str, Any], number: int | None = None) -> str:
+def data(body: dict[str, Any], number: int | None = None) -> str:
+    """One server-sent event."""
     prefix = "" if number is None else f"id: {number}\n"
     return f"{prefix}data: {json.dumps(body, ensure_ascii=False)}\n\n"
 

@@ -9,9 +9,10 @@ from typing_extensions import override
 
 from toolorchestra.core.calls import CallRequest, Executor, Outcome, Status
 from toolorchestra.core.errors import ToolOrchestraError
+from toolorchestra.core.loop.calls import cancelled
 from toolorchestra.core.loop.context import CallRunner, Collected, PendingCall
 from toolorchestra.core.loop.state import CallPhase
-from toolorchestra.core.tasks import call_channel
+from toolorchestra.core.tasks import call_channel, over_channel
 from toolorchestra.kit.signals import SignalBus
 from toolorchestra.kit.telemetry import inject
 from toolorchestra.ledger.calls import CallState, StoredCall
@@ -78,6 +79,14 @@ class DurableRunner(CallRunner):
                     await self.dispatch([(call.call_id, call.function.execution)])
                 left_ms = int((deadline - monotonic()) * 1000)
                 await ended.next(max(10, min(self._poll_ms, left_ms)) if left_ms > 0 else self._poll_ms)
+
+    @override
+    async def abandon(self, call: PendingCall) -> Collected:
+        row = await self._calls.give_up(call.call_id, now=True)
+        if row.outcome is not None:
+            return Collected(row.outcome, row.attempt)
+        await self._signals.publish(over_channel(call.call_id))
+        return Collected(cancelled(call.function, row.hold_nano_usd, sent=row.sent), row.attempt, stored=False)
 
     @override
     def headers(self) -> dict[str, str]:

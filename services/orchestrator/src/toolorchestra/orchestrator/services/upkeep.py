@@ -8,6 +8,8 @@ import structlog
 from toolorchestra.core.errors import ToolOrchestraError
 from toolorchestra.core.loop.machine import MAX_IDLE_RESUMES
 from toolorchestra.core.loop.state import fold
+from toolorchestra.core.tasks import control_channel
+from toolorchestra.kit.signals import SignalBus
 from toolorchestra.ledger.runs import RunRecord
 from toolorchestra.orchestrator.services.entry import Entry
 from toolorchestra.orchestrator.services.manager import PASSED_ON, RunManager
@@ -34,7 +36,7 @@ class Upkeep:
         entry: Entry,
         manager: RunManager,
         waiting: Waiting,
-        driven: Callable[[], set[str]],
+        signals: SignalBus,
         lease_ms: int,
     ) -> None:
         self._runs = runs
@@ -42,7 +44,7 @@ class Upkeep:
         self._entry = entry
         self._manager = manager
         self._waiting = waiting
-        self._driven = driven
+        self._signals = signals
         self._lease_ms = lease_ms
 
     async def run_forever(self) -> None:
@@ -52,15 +54,25 @@ class Upkeep:
             group.create_task(_every(pause, self.keep))
             group.create_task(_every(REAP_S, self.reap))
             group.create_task(_every(CONTENT_S, self.tidy))
+            group.create_task(self.hear())
 
     async def keep(self) -> None:
         """Renew first: a process that was late does not take its own runs over."""
         await self.renew()
         await self.take_over()
 
+    async def hear(self) -> None:
+        """Hear at once of wishes that other replicas took. One that gets lost is heard of with the next renewal."""
+        async with self._signals.subscribe(control_channel("*")) as signals:
+            async for signal in signals:
+                if signal.gap:
+                    await _try(self.renew)
+                else:
+                    self._manager.heard_cancel(signal.channel.rpartition(":")[2], signal.payload.decode(errors="replace"))
+
     async def renew(self) -> None:
         """Keep the leases of what is driven here, and hear who wishes its end. A run that nobody drives is taken over."""
-        for run_id, by in (await self._runs.renew_leases(self._driven())).items():
+        for run_id, by in (await self._runs.renew_leases(self._manager.driven)).items():
             if by is not None:
                 self._manager.heard_cancel(run_id, by)
 
@@ -106,8 +118,12 @@ class Upkeep:
 async def _every(seconds: float, chore: Callable[[], Awaitable[None]]) -> None:
     """Repeat a chore. An error of ours is logged and the chore tried again; after anything else all chores begin anew."""
     while True:
-        try:
-            await chore()
-        except ToolOrchestraError as error:
-            logger.warning("chore_failed", chore=chore.__name__, error=str(error))
+        await _try(chore)
         await asyncio.sleep(seconds)
+
+
+async def _try(chore: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await chore()
+    except ToolOrchestraError as error:
+        logger.warning("chore_failed", chore=chore.__name__, error=str(error))

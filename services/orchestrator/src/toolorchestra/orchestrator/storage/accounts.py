@@ -32,6 +32,13 @@ class AccountStore:
                 connection, tenant, name=name, pepper=self._pepper, scopes=scopes, limits=limits, expires_at=expires_at
             )
 
+    async def open_service_account(self, tenant: str, key: str, *, default: BudgetPolicySpec | None) -> None:
+        """An account for ``sa:name``; with ``default``, also a policy for a tenant that has none."""
+        async with self._database.system() as connection:
+            if default is not None:
+                await policies.ensure_tenant(connection, tenant, default=default)
+            await keys.ensure_service_account(connection, tenant, key)
+
     async def list_keys(self, tenant: str) -> list[KeyRecord]:
         async with self._database.system() as connection:
             return await keys.list_keys(connection, tenant)

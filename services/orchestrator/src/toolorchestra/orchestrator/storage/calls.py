@@ -17,7 +17,7 @@ class CallStore:
         async with self._database.tenant(self._tenant) as connection:
             return await calls.stored(connection, call_id)
 
-    async def give_up(self, call_id: str) -> StoredCall:
-        """Stop waiting; its state is ``over`` if that was possible."""
+    async def give_up(self, call_id: str, *, now: bool = False) -> StoredCall:
+        """Stop waiting; its state is ``over`` if that was possible. ``now``: also if somebody works on it."""
         async with self._database.tenant(self._tenant) as connection:
-            return await calls.give_up(connection, call_id)
+            return await calls.give_up(connection, call_id, now=now)

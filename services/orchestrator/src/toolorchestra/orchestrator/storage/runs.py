@@ -3,7 +3,8 @@
 from collections.abc import Collection, Sequence
 
 from toolorchestra.core.loop.journal import Stamped
-from toolorchestra.ledger import runs
+from toolorchestra.core.money import NanoUsd
+from toolorchestra.ledger import calls, runs
 from toolorchestra.ledger.database import Database
 from toolorchestra.ledger.runs import Feedback, RunRecord, RunState
 
@@ -29,7 +30,14 @@ class RunStore:
         async with self._database.tenant(tenant) as connection:
             return await runs.get(connection, run_id)
 
+    async def charged(self, tenant: str, run_id: str) -> dict[str, NanoUsd]:
+        """What each call of a run was charged, all of its attempts together, by ``turn/ordinal``."""
+        async with self._database.tenant(tenant) as connection:
+            found = await calls.of_run(connection, run_id)
+        return {f"{call.turn}/{call.ordinal}": call.cost_nano_usd for call in found}
+
     async def page(self, tenant: str, *, after: str | None, count: int) -> list[RunRecord]:
+        """Raises NotFoundError for an unknown ``after``."""
         async with self._database.tenant(tenant) as connection:
             return await runs.page(connection, tenant, after=after, count=count)
 
@@ -65,10 +73,10 @@ class RunStore:
         async with self._database.system() as connection:
             return await runs.renew_leases(connection, owner=self._owner, runs=driven, lease_ms=self._lease_ms)
 
-    async def give_back(self, keep: Collection[str] = ()) -> Sequence[str]:
-        """Let others take our runs over at once, but for those to ``keep``."""
+    async def give_back(self, given: Collection[str] | None = None) -> Sequence[str]:
+        """Let others take these runs of ours over at once; None: all of ours."""
         async with self._database.system() as connection:
-            return await runs.give_back(connection, owner=self._owner, keep=keep)
+            return await runs.give_back(connection, owner=self._owner, runs=given)
 
     async def expire_content(self) -> Sequence[str]:
         async with self._database.system() as connection:

@@ -6,7 +6,8 @@ a worker that dies loses it, and then another may take the call, unless repeatin
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -16,7 +17,7 @@ import structlog
 from toolorchestra.core.calls import CallRequest, Executor, Outcome
 from toolorchestra.core.errors import NotFoundError, ToolOrchestraError, UnavailableError
 from toolorchestra.core.functions import Function
-from toolorchestra.core.tasks import call_channel
+from toolorchestra.core.tasks import call_channel, over_channel
 from toolorchestra.kit.signals import SignalBus
 from toolorchestra.kit.telemetry import inject
 from toolorchestra.ledger.calls import HOLD_GRACE_MS, Claim, StoredCall
@@ -72,6 +73,7 @@ class CallService:
         self._abilities = abilities
         self._pulse = pulse
         self._running: set[Interrupted] = set()
+        self._leases: dict[str, Lease] = {}
         self._draining = False
         self._stop = asyncio.Event()
 
@@ -100,6 +102,23 @@ class CallService:
         if not self._draining:
             self._draining = True
             asyncio.get_running_loop().call_later(drain_ms / 1_000, self._interrupt_all)
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Hear while the block lasts that calls are over. Without signals that is found out when a lease is renewed."""
+        hearing = asyncio.create_task(self._hear(), name="calls that are over")
+        try:
+            yield
+        finally:
+            hearing.cancel()
+            await asyncio.gather(hearing, return_exceptions=True)
+
+    async def _hear(self) -> None:
+        async with self._signals.subscribe(over_channel("*")) as signals:
+            async for signal in signals:
+                for channel, lease in self._leases.items():
+                    if signal.gap or channel == signal.channel:
+                        lease.doubt()
 
     def _interrupt_all(self) -> None:
         self._stop.set()
@@ -132,7 +151,9 @@ class CallService:
             interrupted.set_result(Interruption.STOPPED)
         until = time.monotonic() + (claim.left_ms + HOLD_GRACE_MS) / 1_000
         try:
-            async with Lease(self._store, claim, interrupted, lease_ms=self._abilities.lease_ms, pulse=self._pulse):
+            lease = Lease(self._store, claim, interrupted, lease_ms=self._abilities.lease_ms, pulse=self._pulse)
+            self._leases[over_channel(claim.call_id)] = lease
+            async with lease:
                 outcome = await self._outcome(claim, interrupted)
                 if outcome is None:
                     await self._give_back(claim)
@@ -140,6 +161,7 @@ class CallService:
                 await self._finish(claim, outcome, patience_ms=int((until - time.monotonic()) * 1_000))
         finally:
             self._running.discard(interrupted)
+            self._leases.pop(over_channel(claim.call_id), None)
         self._pulse.beat()
         await self._tell(claim.call_id)
         return outcome

@@ -12,6 +12,8 @@ from toolorchestra.kit import semconv
 from toolorchestra.kit.telemetry import extract
 from toolorchestra.ledger.calls import Claim
 
+tracer = trace.get_tracer("toolorchestra.worker")
+
 
 @contextmanager
 def consumer_span(claim: Claim, queue: str, headers: Mapping[str, str], *, began_ns: int | None = None) -> Iterator[Span]:
@@ -24,7 +26,6 @@ def consumer_span(claim: Claim, queue: str, headers: Mapping[str, str], *, began
         semconv.TENANT: claim.tenant,
         semconv.CALL_ATTEMPT: claim.attempt,
     }
-    tracer = trace.get_tracer("toolorchestra.worker")
     with tracer.start_as_current_span(
         f"process {queue}",
         context=extract(carried),

@@ -34,8 +34,7 @@ class LedgerCalls(CallStore):
 
     @override
     async def claim(self, call_id: str, *, lease_ms: int) -> Claim | StoredCall:
-        async with self._database.system() as connection:
-            return await calls.claim(connection, call_id, lease_ms=lease_ms)
+        return await calls.claim(self._database, call_id, lease_ms=lease_ms)
 
     @override
     async def extend(self, claim: Claim, *, lease_ms: int) -> bool:

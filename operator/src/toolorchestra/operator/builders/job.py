@@ -1,0 +1,154 @@
+"""Builds the Job of a ToolScaleDataset, TrainingRun or Evaluation, and the ConfigMap with its configuration. Pure.
+
+What the container finds: its configuration in ``$TOOLORCHESTRA_CONFIG`` (JSON), the claim at ``/data``, a writable ``/tmp``;
+all else is read-only. What it may leave: ``{"metrics": {name: value}, "location": text}`` in ``/dev/termination-log``.
+"""
+
+import json
+from typing import Final, TypeAlias
+
+from kubernetes import client
+
+from toolorchestra.core.durations import parse_duration_ms
+from toolorchestra.core.resources import Evaluation, ToolScaleDataset, TrainingRun
+from toolorchestra.core.resources.jobs import JobSpec
+from toolorchestra.kit.kubernetes import JOBS, KubernetesObject, ResourceType
+from toolorchestra.operator.builders.labels import labels_for
+from toolorchestra.operator.builders.pods import environment, pod_security, requirements, tolerations, unprivileged
+from toolorchestra.operator.builders.typed import DIGEST_CHARACTERS, as_json, digest
+
+JobResource: TypeAlias = ToolScaleDataset | TrainingRun | Evaluation
+
+CONFIG_MAPS: Final = ResourceType("", "v1", "configmaps", "ConfigMap")
+QUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"
+CONTAINER: Final = "job"
+CONFIG_FILE: Final = "config.json"
+CONFIG_FOLDER: Final = "/etc/toolorchestra"
+DATA_FOLDER: Final = "/data"
+MAX_NAME: Final = 63
+_GROUP: Final = 65532  # owns the claim's files, so that a user that is not root can write them
+
+
+def job_name(kind: str, name: str) -> str:
+    """``kind-name`` in lower case, shortened with a hash where a Kubernetes name ends."""
+    full = f"{kind.lower()}-{name}"
+    if len(full) <= MAX_NAME:
+        return full
+    return f"{full[: MAX_NAME - DIGEST_CHARACTERS - 1].rstrip('-')}-{digest(full)}"
+
+
+def config_map(resource: JobResource) -> KubernetesObject:
+    """The job's configuration, as it will read it."""
+    body: KubernetesObject = as_json(
+        client.V1ConfigMap(
+            api_version=CONFIG_MAPS.api_version,
+            kind=CONFIG_MAPS.kind,
+            metadata=_metadata(resource),
+            data={CONFIG_FILE: json.dumps(resource.spec.config, sort_keys=True, ensure_ascii=False)},
+        )
+    )
+    return body
+
+
+def job(resource: JobResource) -> KubernetesObject:
+    """The Job. With a queue it starts suspended: Kueue lets it go once there is quota.
+
+    It has no ``ttlSecondsAfterFinished``: a Job that vanished before its end was recorded would have to run again. The
+    operator deletes it, ``spec.ttl`` after its end.
+    """
+    spec = resource.spec
+    body: KubernetesObject = as_json(
+        client.V1Job(
+            api_version=JOBS.api_version,
+            kind=JOBS.kind,
+            metadata=_metadata(resource, {QUEUE_LABEL: spec.queue} if spec.queue else {}),
+            spec=client.V1JobSpec(
+                suspend=True if spec.queue else None,
+                backoff_limit=spec.backoff_limit,
+                active_deadline_seconds=_seconds(spec.timeout),
+                pod_failure_policy=_spared_from_preemption(),
+                template=_template(resource),
+            ),
+        )
+    )
+    return body
+
+
+def _metadata(resource: JobResource, labels: dict[str, str] | None = None) -> client.V1ObjectMeta:
+    name, namespace = resource.metadata.name, resource.metadata.namespace
+    return client.V1ObjectMeta(
+        name=job_name(resource.kind, name), namespace=namespace, labels=labels_for(resource.kind, name) | (labels or {})
+    )
+
+
+def _seconds(duration: str | None) -> int | None:
+    """Whole seconds, at least one."""
+    return None if duration is None else max(1, -(-parse_duration_ms(duration) // 1_000))
+
+
+def _spared_from_preemption() -> client.V1PodFailurePolicy:
+    """A pod that its node or a preemption took away does not count as a failed attempt."""
+    disrupted = client.V1PodFailurePolicyOnPodConditionsPattern(type="DisruptionTarget", status="True")
+    return client.V1PodFailurePolicy(rules=[client.V1PodFailurePolicyRule(action="Ignore", on_pod_conditions=[disrupted])])
+
+
+def _template(resource: JobResource) -> client.V1PodTemplateSpec:
+    spec = resource.spec
+    return client.V1PodTemplateSpec(
+        metadata=client.V1ObjectMeta(labels=labels_for(resource.kind, resource.metadata.name)),
+        spec=client.V1PodSpec(
+            restart_policy="Never",
+            service_account_name=spec.service_account_name,
+            automount_service_account_token=spec.service_account_name is not None,
+            node_selector=spec.node_selector or None,
+            tolerations=tolerations(spec.tolerations),
+            security_context=pod_security(non_root=True, group=_GROUP if spec.claim else None),
+            containers=[_container(spec)],
+            volumes=_volumes(resource),
+        ),
+    )
+
+
+def _container(spec: JobSpec) -> client.V1Container:
+    given = [
+        client.V1EnvVar(name="TOOLORCHESTRA_CONFIG", value=f"{CONFIG_FOLDER}/{CONFIG_FILE}"),
+        client.V1EnvVar(name="HOME", value="/tmp"),  # noqa: S108 - a volume of the pod's own, the only writable place
+    ]
+    return client.V1Container(
+        name=CONTAINER,
+        image=spec.image,
+        command=spec.command or None,
+        args=spec.args or None,
+        env=[*given, *environment(spec.env)],
+        resources=requirements(spec.resources, spec.gpus),
+        security_context=unprivileged(read_only_root=True),
+        # The end of the log, if the job left no message of its own.
+        termination_message_policy="FallbackToLogsOnError",
+        volume_mounts=_mounts(spec),
+    )
+
+
+def _mounts(spec: JobSpec) -> list[client.V1VolumeMount]:
+    mounts = [
+        client.V1VolumeMount(name="config", mount_path=CONFIG_FOLDER, read_only=True),
+        client.V1VolumeMount(name="tmp", mount_path="/tmp"),  # noqa: S108 - as above
+    ]
+    if spec.claim:
+        mounts.append(client.V1VolumeMount(name="data", mount_path=DATA_FOLDER))
+    if spec.gpus:
+        mounts.append(client.V1VolumeMount(name="shm", mount_path="/dev/shm"))  # noqa: S108 - as above
+    return mounts
+
+
+def _volumes(resource: JobResource) -> list[client.V1Volume]:
+    spec, source = resource.spec, client.V1ConfigMapVolumeSource(name=job_name(resource.kind, resource.metadata.name))
+    volumes = [
+        client.V1Volume(name="config", config_map=source),
+        client.V1Volume(name="tmp", empty_dir=client.V1EmptyDirVolumeSource()),
+    ]
+    if spec.claim:
+        claim = client.V1PersistentVolumeClaimVolumeSource(claim_name=spec.claim)
+        volumes.append(client.V1Volume(name="data", persistent_volume_claim=claim))
+    if spec.gpus:  # processes that share GPUs exchange tensors here; the default of 64 MiB is too small for that
+        volumes.append(client.V1Volume(name="shm", empty_dir=client.V1EmptyDirVolumeSource(medium="Memory")))
+    return volumes

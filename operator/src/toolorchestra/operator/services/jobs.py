@@ -1,0 +1,230 @@
+"""ToolScaleDataset, TrainingRun, Evaluation: a Job is made once, let go by Kueue where a queue is named, and its end recorded.
+
+What has ended never runs again: not when its Job is deleted, nor when it went with its ``ttl``. What has not ended is made
+again if its Job is deleted by hand. So the operator deletes a Job after its ``ttl`` itself: one that was gone before its
+end was recorded would run twice.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+from toolorchestra.core.durations import parse_duration_ms
+from toolorchestra.core.resources import Evaluation, ToolScaleDataset, TrainingRun
+from toolorchestra.kit.kubernetes import EVENTS, JOBS, PODS, KubernetesApi, KubernetesObject, ResourceType
+from toolorchestra.operator.builders.job import CONFIG_MAPS, CONTAINER, JobResource, config_map, job, job_name
+from toolorchestra.operator.plan import Condition, Owned, Plan, State
+from toolorchestra.operator.services.kinds import TYPES, Kind, Seen
+from toolorchestra.operator.services.kueue import JOB_UID_LABEL, WORKLOADS, admitted
+from toolorchestra.operator.services.objects import owned_by
+from toolorchestra.operator.services.pods import condition, refused, trouble_of
+from toolorchestra.operator.services.results import Result, is_report, last_end, result_of
+
+POD_LABEL: Final = "batch.kubernetes.io/job-name"
+LOG_LINES: Final = 20
+LOOK_AGAIN_MS: Final = 10_000
+KUEUE_ABSENT_MS: Final = 30_000
+_LATER: Final = ("Evaluated", "Promoted")  # of a TrainingRun, not judged here
+_KEPT: Final = ("job", "workload", "startedAt", "completedAt", "exitCode", "metrics", "location")
+
+R = TypeVar("R", bound=JobResource)
+
+
+@dataclass(frozen=True, slots=True)
+class JobObserved:
+    """What the world says about such a resource. ``refusal`` is why the Job's pods cannot be made, ``log`` the end of the
+    log of a pod that failed without a message; ``stored`` is the resource's status as last written.
+    """
+
+    uid: str
+    now: datetime
+    stored: Mapping[str, Any] = field(default_factory=dict)
+    job: KubernetesObject | None = None
+    pods: Sequence[KubernetesObject] = ()
+    workload: KubernetesObject | None = None
+    kueue_installed: bool = False
+    refusal: str = ""
+    log: str = ""
+
+
+def job_kinds(
+    api: KubernetesApi,
+) -> tuple[Kind[ToolScaleDataset, JobObserved], Kind[TrainingRun, JobObserved], Kind[Evaluation, JobObserved]]:
+    """How the three kinds are reconciled."""
+    gathering = _Gathering(api)
+    return _kind(ToolScaleDataset, gathering), _kind(TrainingRun, gathering), _kind(Evaluation, gathering)
+
+
+def _kind(model: type[R], gathering: "_Gathering") -> Kind[R, JobObserved]:
+    later = _LATER if model is TrainingRun else ()
+    return Kind(
+        of=TYPES[model.__name__],
+        model=model,
+        conditions=("Accepted", "Admitted", "Running", *later),
+        headline="Complete",
+        gather=gathering.gather,
+        reconcile=reconcile,
+        children=(JOBS, WORKLOADS[0]),
+    )
+
+
+class _Gathering:
+    """Reads what ``reconcile`` needs to know."""
+
+    def __init__(self, api: KubernetesApi) -> None:
+        self._api = api
+
+    async def gather(self, resource: JobResource, seen: Seen) -> JobObserved:
+        namespace, name = resource.metadata.namespace, job_name(resource.kind, resource.metadata.name)
+        found = await self._api.get(JOBS, name, namespace=namespace)
+        installed, workload = await self._queued(resource, found)
+        pods = (await self._api.list(PODS, namespace=namespace, labels={POD_LABEL: name})).items if found else ()
+        return JobObserved(
+            uid=seen.uid,
+            now=seen.now,
+            stored=seen.status,
+            job=found,
+            pods=pods,
+            workload=workload,
+            kueue_installed=installed,
+            refusal=await self._refusal(found) if found and not pods else "",
+            log=await self._log(found, pods) if found else "",
+        )
+
+    async def _queued(self, resource: JobResource, found: KubernetesObject | None) -> tuple[bool, KubernetesObject | None]:
+        """Whether Kueue is there, and its Workload for the Job."""
+        version = await self._kueue() if resource.spec.queue else None
+        if version is None or found is None:
+            return version is not None, None
+        labels = {JOB_UID_LABEL: found["metadata"]["uid"]}
+        workloads = (await self._api.list(version, namespace=resource.metadata.namespace, labels=labels)).items
+        return True, workloads[0] if workloads else None
+
+    async def _kueue(self) -> ResourceType | None:
+        for version in WORKLOADS:
+            if await self._api.has(version):
+                return version
+        return None
+
+    async def _refusal(self, found: KubernetesObject) -> str:
+        """A Job's status does not say that its pods are refused, by a quota or Pod Security; only its events do."""
+        metadata = found["metadata"]
+        fields = {"involvedObject.uid": metadata["uid"], "reason": "FailedCreate"}
+        events = (await self._api.list(EVENTS, namespace=metadata["namespace"], fields=fields)).items
+        return str(events[-1].get("message", "")) if events else ""
+
+    async def _log(self, found: KubernetesObject, pods: Sequence[KubernetesObject]) -> str:
+        end, failed = last_end(pods), condition(found, "Failed").get("status") == "True"
+        message = str(end.get("message") or "")
+        if not failed or not end.get("exitCode") or (message and not is_report(message)):
+            return ""
+        newest = max(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))["metadata"]
+        return await self._api.log_tail(newest["name"], namespace=newest["namespace"], lines=LOG_LINES, container=CONTAINER)
+
+
+def reconcile(resource: JobResource, observed: JobObserved) -> Plan:
+    """What to make, what to remove, and what to say of such a resource."""
+    if "completedAt" in observed.stored:
+        return _ended(resource, observed)
+    found = observed.job
+    if found is not None and not owned_by(found, observed.uid):
+        return _name_taken(resource, found)
+    result = result_of(found, observed.pods, log=observed.log) if found else None
+    parts = _conditions(resource, observed, result)
+    new = [Owned(CONFIG_MAPS, config_map(resource)), Owned(JOBS, job(resource))] if found is None else []
+    return Plan(
+        conditions=[*parts, *_later(resource), _complete(parts, result)],
+        status=_status(resource, observed, result),
+        apply=new,
+        again_ms=_again_ms(resource, observed, result),
+    )
+
+
+def _conditions(resource: JobResource, observed: JobObserved, result: Result | None) -> list[Condition]:
+    accepted = Condition("Accepted", State.TRUE, "Accepted")
+    if result is not None:
+        admission = Condition("Admitted", State.TRUE, "Admitted" if resource.spec.queue else "NoQueue")
+        return [accepted, admission, Condition("Running", State.FALSE, "Ended")]
+    admission = admitted(resource.spec.queue, observed.workload, installed=observed.kueue_installed)
+    return [accepted, admission, _running(observed, admission)]
+
+
+def _running(observed: JobObserved, admission: Condition) -> Condition:
+    if observed.job is None:
+        return Condition("Running", State.FALSE, "Creating", "the Job is being made")
+    trouble = trouble_of(observed.pods, at="spec") or (refused(observed.refusal, at="spec") if observed.refusal else None)
+    if trouble is not None:
+        return Condition("Running", State.FALSE, trouble.reason, trouble.message)
+    if any((pod.get("status") or {}).get("phase") == "Running" for pod in observed.pods):
+        return Condition("Running", State.TRUE, "Running")
+    if not admission.is_true:
+        return Condition("Running", State.FALSE, "NotAdmitted", "the Job waits for its queue")
+    return Condition("Running", State.FALSE, "Starting", "the pod is being started")
+
+
+def _complete(parts: Sequence[Condition], result: Result | None) -> Condition:
+    """False only after a failure; until the end it is unknown, for the reason that holds it up."""
+    if result is not None:
+        return Condition("Complete", State.TRUE if result.succeeded else State.FALSE, result.reason, result.message)
+    held_up = next((one for one in parts if not one.is_true), None)
+    if held_up is None:
+        return Condition("Complete", State.UNKNOWN, "Running")
+    return Condition("Complete", State.UNKNOWN, held_up.reason, held_up.message)
+
+
+def _later(resource: JobResource) -> list[Condition]:
+    named = _LATER if isinstance(resource, TrainingRun) else ()
+    return [Condition(kind, State.UNKNOWN, f"Not{kind}") for kind in named]
+
+
+def _status(resource: JobResource, observed: JobObserved, result: Result | None) -> dict[str, Any]:
+    started = ((observed.job or {}).get("status") or {}).get("startTime")
+    workload = observed.workload["metadata"]["name"] if observed.workload else observed.stored.get("workload")
+    status = {"job": job_name(resource.kind, resource.metadata.name), "workload": workload, "startedAt": started}
+    if result is not None:
+        status |= {"completedAt": result.at, "exitCode": result.exit_code}
+        status |= {"metrics": dict(result.metrics) or None, "location": result.location}
+    return {key: value for key, value in status.items() if value is not None}
+
+
+def _again_ms(resource: JobResource, observed: JobObserved, result: Result | None) -> int | None:
+    """Pods and events are not watched, so they are looked at until the end."""
+    if result is not None:
+        left_ms = _left_ms(resource.spec.ttl, result.at, observed.now)
+        return None if left_ms is None else max(left_ms, LOOK_AGAIN_MS)
+    return KUEUE_ABSENT_MS if resource.spec.queue and not observed.kueue_installed else LOOK_AGAIN_MS
+
+
+def _name_taken(resource: JobResource, found: KubernetesObject) -> Plan:
+    """A Job of an earlier resource of this name is on its way out; another stays until somebody acts."""
+    name = found["metadata"]["name"]
+    text = f"there is a Job {name!r} that is not this {resource.kind}'s: delete it, or choose another metadata.name"
+    taken = Condition("Accepted", State.FALSE, "NameTaken", text)
+    rest = [Condition(kind, State.UNKNOWN, "NameTaken") for kind in ("Admitted", "Running")]
+    complete = Condition("Complete", State.UNKNOWN, "NameTaken", text)
+    return Plan(conditions=[taken, *rest, *_later(resource), complete], again_ms=LOOK_AGAIN_MS)
+
+
+def _ended(resource: JobResource, observed: JobObserved) -> Plan:
+    """Nothing changes any more, but the Job goes once its time is over."""
+    left_ms = _left_ms(resource.spec.ttl, str(observed.stored["completedAt"]), observed.now)
+    found = observed.job if observed.job and owned_by(observed.job, observed.uid) else None
+    over = found is not None and left_ms is not None and left_ms <= 0
+    return Plan(
+        conditions=[_stored(one) for one in observed.stored.get("conditions", [])],
+        status={key: observed.stored[key] for key in _KEPT if key in observed.stored},
+        delete=[Owned(JOBS, found), Owned(CONFIG_MAPS, config_map(resource))] if found and over else [],
+        again_ms=left_ms if found and left_ms is not None and left_ms > 0 else None,
+    )
+
+
+def _left_ms(ttl: str | None, ended: str, now: datetime) -> int | None:
+    if ttl is None:
+        return None
+    since = now - datetime.fromisoformat(ended).astimezone(UTC)
+    return parse_duration_ms(ttl) - int(since.total_seconds() * 1_000)
+
+
+def _stored(written: Mapping[str, Any]) -> Condition:
+    return Condition(written["type"], State(written["status"]), written["reason"], written.get("message", ""))
