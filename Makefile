@@ -14,6 +14,14 @@ quickstart: ## Set up, start the platform and answer a real question, with its p
 	@infra/setup.sh runtime
 	@$(BIN)/toolorchestra quickstart
 
+.PHONY: cluster
+cluster: dev ## A local Kubernetes: by kind where Docker runs, otherwise on this machine itself, as root; WITH=kueue adds Kueue
+	@$(BIN)/python -m infra.cluster up $(addprefix --with ,$(WITH)) $(addprefix --image ,$(wildcard build/images/*.tar))
+
+.PHONY: cluster-down
+cluster-down: dev ## End the local Kubernetes and remove all that it made
+	@$(BIN)/python -m infra.cluster down
+
 ##@ Develop
 
 .PHONY: init
@@ -63,6 +71,10 @@ bench: dev ## Measurements side by side with peers, as ratios; T=name narrows
 	@$(BIN)/python infra/bench.py $(T)
 
 ##@ Keep
+
+.PHONY: images
+images: ## Build the container images into build/images; T="platform sandbox" narrows
+	@infra/images/build.sh $(T)
 
 .PHONY: lock
 lock: dev ## Choose the versions of all dependencies anew and write the locks

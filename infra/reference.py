@@ -24,6 +24,7 @@ from toolorchestra.core.resources.meta import Capability, Name, Usd
 from toolorchestra.core.resources.pods import Quantity
 from toolorchestra.core.resources.status import Status
 from toolorchestra.kit.settings import NESTING, PREFIX, Settings
+from toolorchestra.operator.settings import OperatorSettings
 from toolorchestra.orchestrator.settings import OrchestratorSettings
 from toolorchestra.worker.settings import WorkerSettings
 
@@ -187,7 +188,11 @@ def about(name: str, info: FieldInfo, inner: type[BaseModel] | None = None) -> s
 
 def settings() -> str:
     """Every variable that the services read."""
-    applications: tuple[tuple[str, type[Settings]], ...] = (("orchestrator", OrchestratorSettings), ("worker", WorkerSettings))
+    applications: tuple[tuple[str, type[Settings]], ...] = (
+        ("orchestrator", OrchestratorSettings),
+        ("worker", WorkerSettings),
+        ("operator", OperatorSettings),
+    )
     found: dict[str, tuple[Row, list[str]]] = {}
     for application, kind in applications:
         for row in variables(kind, PREFIX):
@@ -195,11 +200,12 @@ def settings() -> str:
     rows = [(*row, ", ".join(names)) for row, names in found.values()]
     intro = (
         f"{MADE}# Settings\n\n"
-        "Variables of the orchestrator and the workers. `toolorchestra up` sets what its options and its state folder say\n"
-        "and passes its own environment on, so set any other variable where `up` is started. By hand the services are\n"
-        "started with `python -m toolorchestra.orchestrator` and `python -m toolorchestra.worker`. Lists and objects are\n"
-        "JSON; two underscores lead into a group: `TOOLORCHESTRA_LOG__LEVEL=debug`. A variable that looks like a misspelt\n"
-        "one is refused. What the command itself reads is in [Command line](cli.md).\n"
+        "Variables of the orchestrator, the workers and the operator. `toolorchestra up` sets what its options and its state\n"
+        "folder say and passes its own environment on, so set any other variable where `up` is started. By hand the services\n"
+        "are started with `python -m toolorchestra.orchestrator`, `… toolorchestra.worker` and `… toolorchestra.operator`.\n"
+        "Lists and objects are JSON; two underscores lead into a group: `TOOLORCHESTRA_LOG__LEVEL=debug`. A variable that\n"
+        "looks like a misspelt one is refused. What is not in the environment may be a file of the same name in the folder\n"
+        "`TOOLORCHESTRA_SECRETS_FOLDER`. What the command itself reads is in [Command line](cli.md).\n"
     )
     return f"{intro}\n{table(('variable', 'type', 'default', 'meaning', 'read by'), rows)}"
 
@@ -212,7 +218,7 @@ def variables(kind: type[BaseModel], prefix: str) -> Iterator[Row]:
         words, inner = described(hints[name], info, name)
         if inner is None or inner is BudgetPolicySpec:
             shown = "[spec of a BudgetPolicy](resources.md#budgetpolicy)" if inner else words
-            computed = info.default_factory is not None
+            computed = info.default_factory is not None and inner is None
             yield Row(f"`{variable}`", shown, "host and process" if computed else default(info), about(name, info))
         else:
             yield from variables(inner, f"{variable}{NESTING}")

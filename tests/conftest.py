@@ -11,6 +11,7 @@ pytest_plugins = [
     "tests.support.cluster",
     "tests.support.crds",
     "tests.support.operators",
+    "tests.support.helm",
 ]
 
 UNIT = Path(__file__).parent / "unit"

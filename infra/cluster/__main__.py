@@ -5,6 +5,7 @@ import signal
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from infra.cluster import kind, machine, processes, record
@@ -42,7 +43,8 @@ def run_control_plane(_: argparse.Namespace) -> None:
     store.build(CONTROL_PLANE)
     with tempfile.TemporaryDirectory(prefix="control-plane-") as folder, control_plane(Path(folder), store) as running:
         print(f"export KUBECONFIG={running.kubeconfig}\nuntil Ctrl-C: an API server without nodes at {running.url}", flush=True)
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        with suppress(KeyboardInterrupt):
+            signal.pause()
 
 
 def up(arguments: argparse.Namespace) -> None:
@@ -56,8 +58,9 @@ def up(arguments: argparse.Namespace) -> None:
     print(
         f"\nThe cluster is there, after {time.monotonic() - began:.0f} s. To use it:\n\n  export KUBECONFIG={kubeconfig}{path}"
     )
-    print("  helm install toolorchestra-crds charts/toolorchestra-crds")
-    print("  helm install toolorchestra charts/toolorchestra --namespace toolorchestra --create-namespace\n")
+    print("  helm upgrade --install toolorchestra-crds charts/toolorchestra-crds")
+    print("  helm upgrade --install toolorchestra charts/toolorchestra --namespace toolorchestra --create-namespace \\")
+    print("    --values charts/toolorchestra/ci/local-values.yaml --wait\n")
 
 
 def down(arguments: argparse.Namespace) -> None:
@@ -116,11 +119,14 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     arguments = parser().parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         arguments.run(arguments)
     except ClusterError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     return 0
 
 

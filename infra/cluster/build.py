@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from typing import Final
 
 from infra.cluster.recipes import RECIPES, Recipe
 from infra.cluster.steps import ClusterError, run, step
+from toolorchestra.cli.embedded.leash import leashed
 
 GO_VERSION: Final = (1, 26)
 _GO_HOME: Final = Path("/usr/local/go/bin/go")
@@ -131,7 +133,9 @@ class Builder:
         return folder
 
     def _run_go(self, *arguments: str, cwd: Path) -> str:
-        return run("nice", self.go, *arguments, cwd=cwd, env=go_environment(os.environ, self.caches))
+        # Interrupted, Go ends its compilers and leaves its caches as they must be.
+        command = leashed(("nice", str(self.go), *arguments), end=signal.SIGINT)
+        return run(*command, cwd=cwd, env=go_environment(os.environ, self.caches), shown=f"go {' '.join(arguments)}")
 
 
 def go_mod(recipe: Recipe, staged: str) -> str:

@@ -47,9 +47,9 @@ def install(node: Node) -> None:
     kubectl, manifests = node.kubectl, node.store.folder("kserve-manifests") / f"install/v{KSERVE}"
     with step(f"KServe {KSERVE}: resources"):
         kubectl("apply", "--server-side", "-f", manifests / "kserve-crds.yaml")
-        node.load_image(_image(node.store.program("kserve-manager")))
         wait_for("KServe's resources are served", lambda: kubectl.succeeds("get", _RESOURCES, "-A"))
     with step(f"KServe {KSERVE}: controller and webhooks"):
+        node.load_image(_image(node.store.program("kserve-manager")))
         authority = _webhook_certificate(node.folder / "pki" / "kserve")
         objects = [adapted(one, authority.certificate.read_bytes()) for one in released(manifests / "kserve.yaml")]
         # A webhook without its server would refuse what the server's own installation needs.

@@ -1,6 +1,5 @@
 """Kueue, from the chart of its release: queues with quotas, in front of Jobs."""
 
-import os
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +30,6 @@ def install(node: Node) -> None:
 
 def helm(node: Node, *arguments: str | Path) -> str:
     """Helm as the administrator, with its own files in the node's folder."""
-    homes = {f"HELM_{kind}_HOME": str(node.folder / "helm" / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
-    path = os.environ.get("PATH", "")
-    return run(node.store.program("helm"), *arguments, env={"PATH": path, "KUBECONFIG": str(node.kubeconfig), **homes})
+    # A bare environment: no proxy stands between this machine and itself.
+    environment = {"HOME": str(node.folder / "helm"), "KUBECONFIG": str(node.kubeconfig)}
+    return run(node.store.program("helm"), *arguments, env=environment)

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,10 +41,11 @@ _PRIVATE: Final = (
 )
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MAX_FOLDER: Final = 60  # The paths of sockets below it may have 107 bytes.
+_KERNEL: Final = Path("/proc/sys")
 # What kubelet, kube-proxy and the network plugin set; they are put back at the end.
+_SWITCHED_ON: Final = ("net/ipv4/ip_forward", "net/bridge/bridge-nf-call-iptables")
 _SETTINGS: Final = (
-    "net/ipv4/ip_forward",
-    "net/bridge/bridge-nf-call-iptables",
+    *_SWITCHED_ON,
     "kernel/panic",
     "kernel/panic_on_oops",
     "kernel/keys/root_maxbytes",
@@ -89,9 +91,8 @@ class Node:
         self._write_configs()
         record.make_folders(map(Path, _PRIVATE))
         succeeds("modprobe", "-qa", "br_netfilter", "overlay")
-        settings = [Path("/proc/sys") / name for name in _SETTINGS]
-        record.note_settings(settings)
-        _set_network(settings[:2], (self.folder / "conf" / "pods.nft").read_text(encoding="utf-8"))
+        record.note_settings(_KERNEL / name for name in _SETTINGS)
+        _set_network((self.folder / "conf" / "pods.nft").read_text(encoding="utf-8"))
 
     def start(self, record: Record) -> None:
         """Start the namespaces with all daemons in them; they go on when this process ends."""
@@ -113,7 +114,8 @@ class Node:
         if holder.stdin:
             holder.stdin.write(b"go\n")
             holder.stdin.close()
-        holder.returncode = 0  # It outlives this process, which has no reason to complain.
+        # It may outlive this process; if it does not, somebody must ask how it ended.
+        threading.Thread(target=holder.wait, daemon=True).start()
 
     def load(self, archives: Iterable[Path]) -> None:
         """Give images to containerd; each archive says its name itself."""
@@ -247,12 +249,12 @@ class Node:
         return f"see {self.folder / 'log' / name}.log"
 
 
-def _set_network(settings: Iterable[Path], rules: str) -> None:
+def _set_network(rules: str) -> None:
     """Let packets be forwarded, make the bridge that Pods hang on, and let them out under this machine's address."""
-    for setting in settings:
-        if not setting.exists():
-            raise ClusterError(f"the kernel has no {setting.relative_to('/proc/sys')}: load its module br_netfilter")
-        setting.write_text("1", encoding="utf-8")
+    for name in _SWITCHED_ON:
+        if not (_KERNEL / name).exists():
+            raise ClusterError(f"the kernel has no {name}: load its module br_netfilter")
+        (_KERNEL / name).write_text("1", encoding="utf-8")
     if not succeeds("ip", "link", "show", BRIDGE):
         run("ip", "link", "add", BRIDGE, "type", "bridge")
     run("ip", "address", "replace", f"{NODE_IP}/24", "dev", BRIDGE)

@@ -14,7 +14,7 @@ class Record:
     """There is one node per machine, so there is one record, which a restart of the machine removes as it does the rest.
 
     ``made`` are folders that were not there before, outer ones first; ``settings`` are the kernel's values as they were;
-    ``pid`` and ``started`` name the process that holds the node's namespaces.
+    ``pid`` and ``started`` name the process that holds the node's namespaces. ``path`` is where the record is.
     """
 
     folder: str
@@ -22,11 +22,15 @@ class Record:
     settings: dict[str, str] = field(default_factory=dict)
     pid: int = 0
     started: int = 0
+    path: str = str(PATH)
 
-    def save(self, path: Path = PATH) -> None:
-        draft = path.with_suffix(".draft")
+    def save(self) -> None:
+        draft = Path(f"{self.path}.draft")
         draft.write_text(json.dumps(asdict(self)), encoding="utf-8")
-        draft.replace(path)
+        draft.replace(self.path)
+
+    def forget(self) -> None:
+        Path(self.path).unlink()
 
     def make_folders(self, folders: Iterable[Path]) -> None:
         """Make folders with their parents and note those that were missing."""

@@ -24,16 +24,25 @@ def step(text: str) -> Iterator[None]:
     print(f"{time.monotonic() - began:.1f} s", flush=True)
 
 
-def run(*argv: str | Path, stdin: str | None = None, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
-    """Run a command to its end and return what it printed; raises ClusterError with what it complained about."""
+def run(
+    *argv: str | Path,
+    stdin: str | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    shown: str | None = None,
+) -> str:
+    """Run a command to its end and return what it printed; raises ClusterError with what it complained about.
+
+    ``shown`` is how the error names the command, by default by its first words.
+    """
     command = [str(word) for word in argv]
     try:
         done = subprocess.run(command, input=stdin, env=env, cwd=cwd, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
         raise ClusterError(f"{command[0]} is not installed") from error
     if done.returncode != 0:
-        shown = " ".join([Path(command[0]).name, *command[1:4]])
-        raise ClusterError(f"'{shown} …' ended with {done.returncode}: {(done.stderr or done.stdout).strip()[-2000:]}")
+        shown = shown or " ".join([Path(command[0]).name, *command[1:4], "…"])
+        raise ClusterError(f"'{shown}' ended with {done.returncode}: {(done.stderr or done.stdout).strip()[-2000:]}")
     return done.stdout
 
 

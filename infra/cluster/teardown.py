@@ -1,5 +1,6 @@
 """Takes the node down: nothing that it made stays on the machine."""
 
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ def down(folder: Path) -> None:
     noted = record.load()
     if noted and Path(noted.folder) != folder:
         raise ClusterError(f"the node on this machine is kept in {noted.folder}: add --folder {noted.folder}")
+    if noted and os.geteuid() != 0:
+        raise ClusterError("the node was started by root: sudo make cluster-down")
     if noted:
         with step("ending the node's processes"):
             _end(noted)
@@ -29,11 +32,11 @@ def down(folder: Path) -> None:
             _remove_network()
             _remove_cgroups()
             _put_back(noted)
-    if (folder / MARKER).exists():
+    if (noted and folder.exists()) or (folder / MARKER).exists():
         with step(f"deleting {folder}"):
             shutil.rmtree(folder)
     if noted:
-        record.PATH.unlink()
+        noted.forget()
 
 
 def is_running(noted: Record) -> bool:

@@ -7,6 +7,9 @@ any home-made queue would; the other takes them from a queue in memory of the ca
 loop without rows is printed for information, and so is the floor: a task of stock Celery over the same broker that touches no
 database and executes nothing, but only signals.
 
+Latency on a busy machine says more of its other work than of this, so the processor time that the caller's and the worker's process
+spend per call is printed, too.
+
 Run it with ``python -m tests.bench.dispatch``; it prints ratios and never fails on seconds.
 """
 
@@ -23,6 +26,7 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextma
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 from celery import Celery
 from celery.platforms import SecurityWarning
 from redis import Redis as SyncRedis
@@ -184,20 +188,24 @@ class Way:
     idle_ms: list[float] = field(default_factory=list)
     busy_ms: list[float] = field(default_factory=list)
     busy_s: float = 0.0
+    idle_cpu_s: float = 0.0
+    busy_cpu_s: float = 0.0
 
     async def one(self, call_id: str) -> float:
         began = time.perf_counter()
         await self.dispatch(call_id)
         return (time.perf_counter() - began) * 1_000
 
-    async def measure(self, call_ids: Sequence[str], seconds: float) -> None:
+    async def measure(self, call_ids: Sequence[str], seconds: float, cpu_s: Callable[[], float]) -> None:
         """One at a time for so long, then sixteen at once for so long, or until the calls are used up."""
-        waiting = list(call_ids)
+        waiting, spent_s = list(call_ids), cpu_s()
         most = len(waiting) // 4
         end = time.perf_counter() + seconds
         while len(call_ids) - len(waiting) < most and time.perf_counter() < end:
             self.idle_ms.append(await self.one(waiting.pop()))
         began = time.perf_counter()
+        self.idle_cpu_s += cpu_s() - spent_s
+        spent_s = cpu_s()
 
         async def client() -> None:
             while waiting and time.perf_counter() < began + seconds:
@@ -205,6 +213,12 @@ class Way:
 
         await asyncio.gather(*(client() for _ in range(AT_ONCE)))
         self.busy_s += time.perf_counter() - began
+        self.busy_cpu_s += cpu_s() - spent_s
+
+    @property
+    def cpu_ms(self) -> tuple[float, float]:
+        """Processor time per call of the caller's process and the worker's: one at a time, sixteen at once."""
+        return self.idle_cpu_s / len(self.idle_ms) * 1_000, self.busy_cpu_s / len(self.busy_ms) * 1_000
 
     @property
     def idle(self) -> float:
@@ -216,11 +230,14 @@ class Way:
 
     def over(self, peer: "Way") -> str:
         ratios = f"idle {self.idle / peer.idle:.2f}x, {AT_ONCE} at once {self.busy / peer.busy:.2f}x"
-        return f"{self.name} over {peer.name}: {ratios}"
+        own, other = self.cpu_ms, peer.cpu_ms
+        cpu = f"processor time {own[0] / other[0]:.2f}x, {own[1] / other[1]:.2f}x"
+        return f"{self.name} over {peer.name}: {ratios}; {cpu}"
 
     def __str__(self) -> str:
         rate = len(self.busy_ms) / self.busy_s
-        return f"{self.name:<30} idle p50 {self.idle:6.2f} ms   {AT_ONCE} at once p50 {self.busy:7.2f} ms   {rate:6.0f}/s"
+        latency = f"idle p50 {self.idle:6.2f} ms   {AT_ONCE} at once p50 {self.busy:7.2f} ms   {rate:6.0f}/s"
+        return f"{self.name:<30} {latency}   cpu {self.cpu_ms[0]:5.2f} and {self.cpu_ms[1]:5.2f} ms"
 
 
 @asynccontextmanager
@@ -249,13 +266,18 @@ async def ways(desk: Desk, url: str, broker: str) -> AsyncIterator[list[Way]]:
         ]
 
 
-async def measure(url: str, broker: str, seconds: float) -> None:
+async def measure(url: str, broker: str, seconds: float, workers: Sequence[psutil.Process]) -> None:
     function: Function = function_of("calculator", **CALCULATOR)
+
+    def cpu_s() -> float:
+        used = [worker.cpu_times() for worker in workers]  # those of another way wait
+        return time.process_time() + sum(times.user + times.system for times in used)
+
     async with Desk.open(url, broker) as desk, ways(desk, url, broker) as found:
         for number in range(ROUNDS + 1):
             for way in found:
                 call_ids = await desk.store(function, ARGUMENTS, count=CALLS, timeout_ms=120_000)
-                await way.measure(call_ids, seconds / ROUNDS)
+                await way.measure(call_ids, seconds / ROUNDS, cpu_s)
             if number == 0:  # connections, caches and threads are made in the first round
                 found[:] = [Way(way.name, way.dispatch) for way in found]
     celery, other, same, _, floor = found
@@ -267,11 +289,11 @@ async def measure(url: str, broker: str, seconds: float) -> None:
 
 
 @contextmanager
-def peer(*arguments: str) -> Iterator[None]:
+def peer(*arguments: str) -> Iterator[psutil.Process]:
     """A worker to compare with, as a process."""
     process = subprocess.Popen(leashed((sys.executable, "-m", "tests.bench.dispatch", *arguments)))
     try:
-        yield
+        yield psutil.Process(process.pid)
     finally:
         process.kill()
         process.wait()
@@ -291,10 +313,9 @@ def compare(seconds: float) -> None:
             log__level="warning", telemetry__traces_folder=None,
         )  # fmt: skip
         stack.callback(worker.end)
-        stack.enter_context(peer("--serve", url, broker))
-        stack.enter_context(peer("--serve-floor", broker))
-        worker.start()
-        asyncio.run(asyncio.wait_for(measure(url, broker, seconds), 60 + 20 * seconds))
+        peers = [stack.enter_context(peer(*arguments)) for arguments in (("--serve", url, broker), ("--serve-floor", broker))]
+        workers = [psutil.Process(worker.start().running.pid), *peers]
+        asyncio.run(asyncio.wait_for(measure(url, broker, seconds, workers), 60 + 20 * seconds))
 
 
 def main() -> None:

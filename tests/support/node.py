@@ -1,5 +1,6 @@
 """A real node for tests: this machine, as root, for as long as a block lasts and not longer, however it ends."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -24,11 +25,16 @@ def node(*, images: Sequence[Path] = (), with_kueue: bool = False) -> Iterator[N
 
     Who takes it down is another process, which waits for this one to let go of a pipe: that it also does when it is killed.
     """
+    if os.geteuid() != 0:
+        pytest.skip("a node needs root")
     store = cluster_store(*NODE, *(WITH_KUEUE if with_kueue else ()))
     with tempfile.TemporaryDirectory(prefix="to-node-", ignore_cleanup_errors=True) as scratch:
         folder = Path(scratch) / "node"
         guard = [sys.executable, "-m", "infra.cluster", "--folder", str(folder), "guard"]
-        with subprocess.Popen(guard, cwd=ROOT, stdin=subprocess.PIPE, start_new_session=True) as guarding:
+        # It says nothing: where it would say it may be gone by then.
+        with subprocess.Popen(
+            guard, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        ) as guarding:
             try:
                 yield up(folder, store, images=images, with_kueue=with_kueue)
             finally:
@@ -42,7 +48,11 @@ def busybox_image(name: str, pages: dict[str, str]) -> Image:
         files={"/bin/busybox": Path("/bin/busybox")},
         texts={f"/www{path}": text for path, text in pages.items()},
         links={f"/bin/{tool}": "/bin/busybox" for tool in ("sh", "nc", "sleep", "nslookup", "cat")},
-        config={"Entrypoint": ["/bin/busybox", "httpd", "-f", "-p", "8080", "-h", "/www"], "User": "65532:65532", "Env": ["PATH=/bin"]},
+        config={
+            "Entrypoint": ["/bin/busybox", "httpd", "-f", "-p", "8080", "-h", "/www"],
+            "User": "65532:65532",
+            "Env": ["PATH=/bin"],
+        },
     )
 
 

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +38,8 @@ RULES: Final = [
     {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get"]},
 ]
 DISCOVERY: Final = [
-    {"apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"], "verbs": ["get", "list", "watch"]}
+    {"apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"], "verbs": ["get", "list", "watch"]},
+    {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "list", "watch"]},
 ]
 SECRET_READER: Final = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
 START_S: Final = 60.0
@@ -145,6 +146,16 @@ class OperatorSpace:
 
     def start(self, **settings: str) -> OperatorProcess:
         """An operator, ready; whoever starts it ends it."""
+        running = self.launch(**settings)
+        try:
+            _await_ready(running)
+        except BaseException:
+            running.kill()
+            raise
+        return running
+
+    def launch(self, **settings: str) -> OperatorProcess:
+        """An operator, not waited for. ``settings`` by their names in lower case."""
         port = free_port()
         log = self.folder / f"operator-{port}.log"
         environment = {
@@ -152,7 +163,7 @@ class OperatorSpace:
             "HOME": str(self.folder),
             "KUBECONFIG": str(self.kubeconfig),
             "TOOLORCHESTRA_PORT": str(port),
-            "TOOLORCHESTRA_NAMESPACES": json.dumps([self.namespace]),
+            "TOOLORCHESTRA_WATCH_NAMESPACES": json.dumps([self.namespace]),
             "TOOLORCHESTRA_RESYNC_INTERVAL_S": "5",
             "TOOLORCHESTRA_PROBE_INTERVAL_S": "2",
             **self.environment,
@@ -161,17 +172,11 @@ class OperatorSpace:
         with log.open("ab") as output:
             command = leashed([sys.executable, "-m", "toolorchestra.operator"], end=signal.SIGKILL)
             process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
-        running = OperatorProcess(process, f"http://127.0.0.1:{port}", log)
-        try:
-            _await_ready(running)
-        except BaseException:
-            running.kill()
-            raise
-        return running
+        return OperatorProcess(process, f"http://127.0.0.1:{port}", log)
 
 
-def condition_of(body: dict[str, Any], condition: str) -> dict[str, Any]:
-    """A condition of an object; {} before it is."""
+def condition_of(body: Mapping[str, Any], condition: str) -> dict[str, Any]:
+    """A condition of an object; {} without it."""
     found = body.get("status", {}).get("conditions", [])
     return next((one for one in found if one["type"] == condition), {})
 

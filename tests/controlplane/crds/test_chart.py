@@ -27,9 +27,9 @@ def cluster() -> Iterator[LocalControlPlane]:
 
 
 @pytest.fixture
-def helm(cluster: LocalControlPlane, tmp_path: Path) -> Callable[..., str]:
+def helm(tmp_path: Path) -> Callable[..., str]:
     program = cluster_store("helm").program("helm")
-    environment = {"HOME": str(tmp_path), "KUBECONFIG": str(cluster.kubeconfig), "PATH": "/usr/bin:/bin"}
+    environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
     return lambda *arguments: run(program, *arguments, env=environment)
 
 
@@ -42,18 +42,19 @@ def test_definitions_and_objects_outlive_the_release_unless_it_says_otherwise(
     cluster: LocalControlPlane, helm: Callable[..., str]
 ) -> None:
     everything = {naming.plural for naming in NAMES.values()}
-    install = ("upgrade", "--install", "toolorchestra-crds", CHART, "--wait")
+    there = f"--kubeconfig={cluster.kubeconfig}"
+    install = ("upgrade", "--install", "toolorchestra-crds", CHART, "--wait", there)
     helm(*install)
     wait_for("the kinds are served", lambda: kinds(cluster) == everything)
     cluster.kubectl.apply(TOOL)
     helm(*install)
 
-    helm("uninstall", "toolorchestra-crds")
+    helm("uninstall", "toolorchestra-crds", there)
     assert kinds(cluster) == everything
     assert cluster.kubectl("get", "tool", "counter", "-o", "name").strip() == "tool.toolorchestra.dev/counter"
 
     helm(*install, "--set", "keep=false")
-    helm("uninstall", "toolorchestra-crds")
+    helm("uninstall", "toolorchestra-crds", there)
     wait_for("the kinds are gone", lambda: kinds(cluster) == set())
 
 

@@ -6,16 +6,14 @@ The pods' addresses are a real OpenAI-compatible server on this machine, so what
 import json
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from infra.cluster.local import LocalControlPlane
 from infra.cluster.steps import ClusterError, wait_for
-from tests.support.cluster import control_plane, kserve_crds
-from tests.support.crds import install_crds
-from tests.support.operators import OperatorSpace, condition_of, grant, signed_in
+from tests.controlplane.operator.everywhere import operator_everywhere
+from tests.support.cluster import kserve_crds
+from tests.support.operators import OperatorSpace, condition_of
 from toolorchestra.executors.testing import CountingProvider, ProviderConfig
 
 KSERVE = {"image": "registry.example.org/llama-server:1"}
@@ -24,22 +22,15 @@ NO_GPU = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
 
 
 @pytest.fixture(scope="module")
-def plane() -> Iterator[LocalControlPlane]:
-    """A control plane of this module's own: the others have no KServe."""
-    with control_plane() as running:
-        install_crds(running)
-        yield running
+def new_space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], OperatorSpace]]:
+    with operator_everywhere(tmp_path_factory.mktemp("operator")) as new_space:
+        yield new_space
 
 
 @pytest.fixture
-def bare(plane: LocalControlPlane, database_url: str, tmp_path: Path, request: pytest.FixtureRequest) -> OperatorSpace:
+def bare(new_space: Callable[[], OperatorSpace]) -> OperatorSpace:
     """A namespace, with KServe or without, whatever an earlier test left."""
-    name = f"models-{abs(hash(request.node.name)) % 10**6}"
-    plane.kubectl("create", "namespace", name)
-    kubeconfig = signed_in(plane, tmp_path)
-    grant(plane, [name])
-    environment = {"TOOLORCHESTRA_DATABASE_URL": database_url, "TOOLORCHESTRA_EGRESS_ALLOW": '["127.0.0.1"]'}
-    return OperatorSpace(plane, name, kubeconfig, tmp_path, environment)
+    return new_space()
 
 
 @pytest.fixture
@@ -57,6 +48,8 @@ def provider() -> Iterator[CountingProvider]:
 
 
 def install_kserve(space: OperatorSpace) -> None:
+    if space.cluster.kubectl.succeeds("get", "inferenceservices", "--all-namespaces"):
+        return
     space.cluster.kubectl("apply", "--server-side", "-f", kserve_crds())
     wait_for("KServe's kinds", lambda: space.cluster.kubectl.succeeds("get", "inferenceservices", "--all-namespaces"))
 
@@ -123,42 +116,39 @@ def made(space: OperatorSpace, name: str = "tiny") -> dict[str, Any]:
 def test_from_no_kserve_to_a_model_that_answers(bare: OperatorSpace, provider: CountingProvider) -> None:
     kserve_is_there = bare.cluster.kubectl.succeeds("get", "inferenceservices", "--all-namespaces")
     assert not kserve_is_there, "this test comes first: the others install KServe"
-    with bare.operator():
-        bare.apply("ExpertModel", "tiny", served_by_kserve())
-        body = bare.wait("ExpertModel", "tiny", "Served", "False", reason="KServeNotInstalled")
-        assert "install KServe" in condition_of(body, "Ready")["message"]
+    bare.apply("ExpertModel", "tiny", served_by_kserve())
+    body = bare.wait("ExpertModel", "tiny", "Served", "False", reason="KServeNotInstalled")
+    assert "install KServe" in condition_of(body, "Ready")["message"]
 
-        install_kserve(bare)
-        service = made(bare)
-        assert [owner["kind"] for owner in service["metadata"]["ownerReferences"]] == ["ExpertModel"]
-        bare.wait("ExpertModel", "tiny", "Served", "Unknown", reason="WaitingForKServe")
+    install_kserve(bare)
+    service = made(bare)
+    assert [owner["kind"] for owner in service["metadata"]["ownerReferences"]] == ["ExpertModel"]
+    bare.wait("ExpertModel", "tiny", "Served", "Unknown", reason="WaitingForKServe")
 
-        say(bare, ready=False)
-        bare.wait("ExpertModel", "tiny", "Ready", "False", reason="MinimumReplicasUnavailable")
+    say(bare, ready=False)
+    bare.wait("ExpertModel", "tiny", "Ready", "False", reason="MinimumReplicasUnavailable")
 
-        run_pod(bare, {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]})
-        say(bare, ready=True, url=address_of(provider))
-        status = bare.wait("ExpertModel", "tiny", "Ready", "True")["status"]
-        assert status["url"] == f"{address_of(provider)}/openai/v1"
-        assert (status["models"], status["deploymentMode"], status["readyReplicas"]) == (["tiny"], "Standard", 1)
+    run_pod(bare, {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]})
+    say(bare, ready=True, url=address_of(provider))
+    status = bare.wait("ExpertModel", "tiny", "Ready", "True")["status"]
+    assert status["url"] == f"{address_of(provider)}/openai/v1"
+    assert (status["models"], status["deploymentMode"], status["readyReplicas"]) == (["tiny"], "Standard", 1)
 
 
 def test_kserves_word_is_checked_by_our_own_probe(space: OperatorSpace) -> None:
-    with space.operator():
-        space.apply("ExpertModel", "tiny", served_by_kserve())
-        made(space)
-        say(space, ready=True, url="http://127.0.0.1:9")
-        body = space.wait("ExpertModel", "tiny", "Reachable", "False", reason="Unreachable")
-        assert condition_of(body, "Served")["status"] == "True"
-        assert condition_of(body, "Ready")["status"] == "False"
+    space.apply("ExpertModel", "tiny", served_by_kserve())
+    made(space)
+    say(space, ready=True, url="http://127.0.0.1:9")
+    body = space.wait("ExpertModel", "tiny", "Reachable", "False", reason="Unreachable")
+    assert condition_of(body, "Served")["status"] == "True"
+    assert condition_of(body, "Ready")["status"] == "False"
 
 
 def test_an_address_in_another_namespace_is_not_called(space: OperatorSpace) -> None:
-    with space.operator():
-        space.apply("ExpertModel", "tiny", served_by_kserve())
-        made(space)
-        say(space, ready=True, url="http://10.96.0.1")
-        space.wait("ExpertModel", "tiny", "Reachable", "False", reason="EgressDenied")
+    space.apply("ExpertModel", "tiny", served_by_kserve())
+    made(space)
+    say(space, ready=True, url="http://10.96.0.1")
+    space.wait("ExpertModel", "tiny", "Reachable", "False", reason="EgressDenied")
 
 
 @pytest.mark.parametrize(
@@ -178,91 +168,82 @@ def test_an_address_in_another_namespace_is_not_called(space: OperatorSpace) -> 
     ],
 )  # fmt: skip
 def test_what_keeps_the_pods_is_told(space: OperatorSpace, status: dict[str, Any], reason: str, said: str) -> None:
-    with space.operator():
-        space.apply("ExpertModel", "tiny", served_by_kserve())
-        made(space)
-        run_pod(space, {"phase": "Pending", **status})
-        say(space, ready=False)
-        body = space.wait("ExpertModel", "tiny", "Ready", "False", reason=reason)
-        assert said in condition_of(body, "Ready")["message"]
+    space.apply("ExpertModel", "tiny", served_by_kserve())
+    made(space)
+    run_pod(space, {"phase": "Pending", **status})
+    say(space, ready=False)
+    body = space.wait("ExpertModel", "tiny", "Ready", "False", reason=reason)
+    assert said in condition_of(body, "Ready")["message"]
 
 
 def test_a_failed_model_carries_kserves_words(space: OperatorSpace) -> None:
-    with space.operator():
-        space.apply("ExpertModel", "tiny", served_by_kserve())
-        made(space)
-        info = {"reason": "RuntimeNotRecognized", "message": "Waiting for runtime to become available"}
-        say(space, ready=False, modelStatus={"transitionStatus": "InvalidSpec", "lastFailureInfo": info})
-        space.wait("ExpertModel", "tiny", "Served", "False", reason="RuntimeNotRecognized")
+    space.apply("ExpertModel", "tiny", served_by_kserve())
+    made(space)
+    info = {"reason": "RuntimeNotRecognized", "message": "Waiting for runtime to become available"}
+    say(space, ready=False, modelStatus={"transitionStatus": "InvalidSpec", "lastFailureInfo": info})
+    space.wait("ExpertModel", "tiny", "Served", "False", reason="RuntimeNotRecognized")
 
 
 def test_an_edit_reaches_the_inference_service_and_a_foreign_hand_is_put_right(space: OperatorSpace) -> None:
     def args() -> Any:
         return space.get("inferenceservice", "tiny")["spec"]["predictor"]["containers"][0].get("args")
 
-    with space.operator():
-        space.apply("ExpertModel", "tiny", served_by_kserve(args=["--threads", "2"]))
-        assert until(lambda: made(space) and args(), "arguments") == ["--threads", "2"]
-        space.apply("ExpertModel", "tiny", served_by_kserve())
-        until(lambda: args() is None, "the argument that is gone")
+    space.apply("ExpertModel", "tiny", served_by_kserve(args=["--threads", "2"]))
+    assert until(lambda: made(space) and args(), "arguments") == ["--threads", "2"]
+    space.apply("ExpertModel", "tiny", served_by_kserve())
+    until(lambda: args() is None, "the argument that is gone")
 
-        replicas = json.dumps({"spec": {"predictor": {"minReplicas": 0}}})
-        space.cluster.kubectl("patch", "inferenceservice", "tiny", "-n", space.namespace, "--type=merge", "-p", replicas)
-        until(lambda: space.get("inferenceservice", "tiny")["spec"]["predictor"]["minReplicas"] == 1, "the replicas")
+    replicas = json.dumps({"spec": {"predictor": {"minReplicas": 0}}})
+    space.cluster.kubectl("patch", "inferenceservice", "tiny", "-n", space.namespace, "--type=merge", "-p", replicas)
+    until(lambda: space.get("inferenceservice", "tiny")["spec"]["predictor"]["minReplicas"] == 1, "the replicas")
 
-        uid = made(space)["metadata"]["uid"]
-        space.delete("inferenceservice", "tiny")
-        assert until(lambda: made(space)["metadata"]["uid"] != uid, "a new InferenceService")
+    uid = made(space)["metadata"]["uid"]
+    space.delete("inferenceservice", "tiny")
+    assert until(lambda: made(space)["metadata"]["uid"] != uid, "a new InferenceService")
 
 
 def test_from_kserve_to_an_endpoint_the_inference_service_goes(space: OperatorSpace, provider: CountingProvider) -> None:
-    with space.operator():
-        space.apply("ExpertModel", "tiny", served_by_kserve())
-        made(space)
-        spec = served_by_kserve() | {"endpoint": {"baseUrl": provider.url}}
-        del spec["kserve"], spec["pricing"]
-        space.apply("ExpertModel", "tiny", spec)
-        body = space.wait("ExpertModel", "tiny", "Ready", "True")
-        assert body["status"]["price"] == "unknown"
-        assert "calls are refused" in condition_of(body, "Accepted")["message"]
-        assert not space.cluster.kubectl.succeeds("get", "inferenceservice", "tiny", "-n", space.namespace)
+    space.apply("ExpertModel", "tiny", served_by_kserve())
+    made(space)
+    spec = served_by_kserve() | {"endpoint": {"baseUrl": provider.url}}
+    del spec["kserve"], spec["pricing"]
+    space.apply("ExpertModel", "tiny", spec)
+    body = space.wait("ExpertModel", "tiny", "Ready", "True")
+    assert body["status"]["price"] == "unknown"
+    assert "calls are refused" in condition_of(body, "Accepted")["message"]
+    assert not space.cluster.kubectl.succeeds("get", "inferenceservice", "tiny", "-n", space.namespace)
 
 
 def test_an_inference_service_of_somebody_else_is_left_alone(space: OperatorSpace) -> None:
     foreign(space, "tiny")
-    with space.operator():
-        space.apply("ExpertModel", "tiny", served_by_kserve())
-        space.wait("ExpertModel", "tiny", "Served", "False", reason="NameTaken")
-        assert space.get("inferenceservice", "tiny")["spec"]["predictor"]["containers"][0]["image"] == "somebody-else:1"
+    space.apply("ExpertModel", "tiny", served_by_kserve())
+    space.wait("ExpertModel", "tiny", "Served", "False", reason="NameTaken")
+    assert space.get("inferenceservice", "tiny")["spec"]["predictor"]["containers"][0]["image"] == "somebody-else:1"
 
 
 def test_an_existing_inference_service_is_used_and_missed(space: OperatorSpace, provider: CountingProvider) -> None:
-    with space.operator():
-        space.apply("ExpertModel", "borrower", borrowed("theirs"))
-        space.wait("ExpertModel", "borrower", "Ready", "False", reason="InferenceServiceNotFound")
-        foreign(space, "theirs")
-        say(space, name="theirs", ready=True, url=address_of(provider))
-        space.wait("ExpertModel", "borrower", "Ready", "True")
-        space.delete("inferenceservice", "theirs")
-        space.wait("ExpertModel", "borrower", "Ready", "False", reason="InferenceServiceNotFound")
+    space.apply("ExpertModel", "borrower", borrowed("theirs"))
+    space.wait("ExpertModel", "borrower", "Ready", "False", reason="InferenceServiceNotFound")
+    foreign(space, "theirs")
+    say(space, name="theirs", ready=True, url=address_of(provider))
+    space.wait("ExpertModel", "borrower", "Ready", "True")
+    space.delete("inferenceservice", "theirs")
+    space.wait("ExpertModel", "borrower", "Ready", "False", reason="InferenceServiceNotFound")
 
 
 def test_an_inference_service_of_another_namespace_is_lent_and_withdrawn(
-    space: OperatorSpace, provider: CountingProvider, tmp_path: Path
+    space: OperatorSpace, provider: CountingProvider, new_space: Callable[[], OperatorSpace]
 ) -> None:
-    space.cluster.kubectl("create", "namespace", "lender")
-    grant(space.cluster, ["lender"])
-    lender = OperatorSpace(space.cluster, "lender", space.kubeconfig, tmp_path, space.environment)
+    lender = new_space()
     foreign(lender, "theirs")
     say(lender, name="theirs", ready=True, url=address_of(provider))
-    lend = ["annotate", "inferenceservice", "theirs", "-n", "lender"]
-    with space.operator(namespaces=json.dumps([space.namespace, "lender"])):
-        space.apply("ExpertModel", "borrower", borrowed("theirs", "lender"))
-        space.wait("ExpertModel", "borrower", "Ready", "False", reason="NotLent")
-        space.cluster.kubectl(*lend, f"toolorchestra.dev/allowed-namespaces={space.namespace}")
-        space.wait("ExpertModel", "borrower", "Ready", "True")
-        space.cluster.kubectl(*lend, "toolorchestra.dev/allowed-namespaces-")
-        space.wait("ExpertModel", "borrower", "Ready", "False", reason="NotLent")
+    lend = ["annotate", "inferenceservice", "theirs", "-n", lender.namespace]
+    space.apply("ExpertModel", "borrower", borrowed("theirs", lender.namespace))
+    space.wait("ExpertModel", "borrower", "Ready", "False", reason="NotLent")
+    space.cluster.kubectl(*lend, f"toolorchestra.dev/allowed-namespaces={space.namespace}")
+    space.wait("ExpertModel", "borrower", "Ready", "True")
+    space.cluster.kubectl(*lend, "toolorchestra.dev/allowed-namespaces-")
+    space.wait("ExpertModel", "borrower", "Ready", "False", reason="NotLent")
 
 
 def foreign(space: OperatorSpace, name: str) -> None:

@@ -234,9 +234,18 @@ def cluster(
         yield made
 
 
-@pytest.fixture
-def serving(cluster: ClusterPlatform, provider: CountingProvider) -> ClusterPlatform:
-    """The same with an orchestrator that runs, and one expert behind the model ``main``."""
-    cluster.apply(expert("one", provider), orchestrator())
-    cluster.start()
-    return cluster
+@pytest.fixture(scope="session")
+def serving(
+    cluster_platform_on: MakePlatform,
+    platform_api: LocalControlPlane,
+    orchestrator_account: Path,
+    new_namespace: Callable[[], str],
+) -> Iterator[ClusterPlatform]:
+    """An orchestrator that all tests share, with one expert behind the model ``main``; each test names its own objects."""
+    with (
+        CountingProvider() as provider,
+        cluster_platform_on(platform_api, new_namespace(), orchestrator_account, provider) as made,
+    ):
+        made.apply(expert("one", provider), orchestrator())
+        made.start()
+        yield made

@@ -4,7 +4,6 @@ import time
 from pathlib import Path
 
 import httpx
-import yaml
 
 from tests.controlplane.registry.conftest import AUDIENCE, ClusterPlatform
 from tests.support.platform import manifest, wait_until
@@ -14,14 +13,14 @@ REVOKED_S = 20.0  # the API server itself remembers a good token for ten seconds
 
 
 def test_rbac_decides_what_an_administrator_may_do(serving: ClusterPlatform) -> None:
-    admin, viewer = serving.token("tenant-admin"), serving.token("viewer")
+    admin, viewer = serving.token("keeper"), serving.token("viewer")
     refused = serving.as_admin(admin, "POST", "/keys", json={"name": "ci"})
     assert refused.status_code == 403
     said = refused.json()["error"]["message"]
     assert f"may not create keys.toolorchestra.dev in namespace {serving.namespace!r}" in said
-    assert f"--clusterrole=toolorchestra-admin --serviceaccount={serving.namespace}:tenant-admin" in said
+    assert f"--clusterrole=toolorchestra-admin --serviceaccount={serving.namespace}:keeper" in said
 
-    serving.bind("toolorchestra-admin", "tenant-admin")
+    serving.bind("toolorchestra-admin", "keeper")
     serving.bind("toolorchestra-view", "viewer")
     wait_until(lambda: serving.as_admin(admin, "GET", "/keys").status_code == 200)
     wait_until(lambda: serving.as_admin(viewer, "GET", "/usage").status_code == 200)
@@ -62,8 +61,8 @@ def test_nonsense_is_refused_and_asked_about_once(serving: ClusterPlatform) -> N
 def test_a_service_account_asks_with_its_token_and_usage_names_it(serving: ClusterPlatform) -> None:
     assert serving.ask(serving.caller("batch-job")).status_code == 200
     usage = serving.as_admin(serving.cluster.token, "GET", "/usage?group_by=key").json()["data"]
-    assert [row["key"] for row in usage] == ["sa:batch-job"]
-    assert float(usage[0]["spent_usd"]) > 0
+    (spent,) = [row["spent_usd"] for row in usage if row["key"] == "sa:batch-job"]
+    assert float(spent) > 0
     assert serving.violations() == []
 
 
@@ -115,7 +114,7 @@ def test_the_token_file_is_refused_beside_kubernetes(cluster: ClusterPlatform, t
 
 
 def test_manifests_are_refused_beside_a_cluster(cluster: ClusterPlatform, tmp_path: Path) -> None:
-    replica = cluster.launch(TOOLORCHESTRA_MANIFESTS=yaml.safe_dump([str(tmp_path)], default_flow_style=True).replace("'", '"'))
+    replica = cluster.launch(TOOLORCHESTRA_MANIFESTS=f'["{tmp_path}"]')
     assert replica.process.wait(timeout=30) == 2
     said = replica.log.read_text()
     assert "TOOLORCHESTRA_MANIFESTS" in said

@@ -4,6 +4,7 @@ import base64
 import statistics
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -27,32 +28,39 @@ SOON_S = 1.0
 
 
 def condition(status: str, reason: str, message: str = "") -> dict[str, str]:
-    return {"type": "Ready", "status": status, "reason": reason, "message": message, "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    return {
+        "type": "Ready",
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
 
 
 def test_what_is_applied_can_be_called_and_asked(serving: ClusterPlatform) -> None:
     serving.apply(calculator("sum"))
     client = serving.caller()
     wait_until(lambda: "sum" in serving.tools(client))
-    assert [model["id"] for model in client.get("/v1/models").json()["data"]] == ["main", "one"]
+    assert {"main", "one"} <= {model["id"] for model in client.get("/v1/models").json()["data"]}
     called = client.post("/v1/tools/sum/call", json={"arguments": {"expression": "6*7"}})
     assert called.json()["content"] == "42"
     assert serving.ask(client).status_code == 200
     assert serving.violations() == []
 
 
-def test_from_apply_to_callable_in_less_than_a_second(serving: ClusterPlatform, server: Server) -> None:
+def test_from_apply_to_callable_in_less_than_a_second(serving: ClusterPlatform) -> None:
     client = serving.caller()
     client.get("/v1/tools")
     took = []
-    for number in range(APPLIES):
-        name = f"tool-{number}"
-        body = calculator(name) | {"metadata": {"name": name, "namespace": serving.namespace}}
-        assert server.create(body, dry_run=False) == ""
-        began = time.monotonic()
-        wait_until(lambda name=name: name in serving.tools(client), seconds=10, pause=0.002)
-        assert client.post(f"/v1/tools/{name}/call", json={"arguments": {"expression": "1+1"}}).json()["content"] == "2"
-        took.append((time.monotonic() - began) * 1_000)
+    with closing(Server(serving.cluster, serving.namespace)) as server:
+        for number in range(APPLIES):
+            name = f"tool-{number}"
+            body = calculator(name) | {"metadata": {"name": name, "namespace": serving.namespace}}
+            assert server.create(body, dry_run=False) == ""
+            began = time.monotonic()
+            wait_until(lambda name=name: name in serving.tools(client), seconds=10, pause=0.002)
+            assert client.post(f"/v1/tools/{name}/call", json={"arguments": {"expression": "1+1"}}).json()["content"] == "2"
+            took.append((time.monotonic() - began) * 1_000)
     p50, p95 = statistics.median(took), statistics.quantiles(took, n=20)[-1]
     print(f"apply to called, {APPLIES} applies: p50 {p50:.0f} ms, p95 {p95:.0f} ms")
     assert p95 < SOON_S * 1_000
@@ -81,51 +89,64 @@ def calls(provider: CountingProvider) -> int:
 def test_a_swap_while_the_old_status_stands_goes_to_the_new_endpoint(
     serving: ClusterPlatform, provider: CountingProvider
 ) -> None:
-    serving.patch_status("expertmodel", "one", url=provider.url, conditions=[condition("True", "Ready")])
+    """The status still holds the URL of the earlier spec, and no operator is there to correct it."""
+    serving.apply(expert("swapped", provider, endpoint={"baseUrl": "http://10.0.0.1/v1"}))
+    serving.patch_status("expertmodel", "swapped", url="http://10.0.0.1/v1", conditions=[condition("True", "Ready")])
     client = serving.caller()
-    wait_until(lambda: serving.tools(client)["one"]["ready"] is True)
-    serving.apply(expert("one", provider, endpoint={"baseUrl": f"{provider.origin}/elsewhere/v1"}))
-    wait_until(lambda: serving.ask(client, "one").status_code != 200, pause=0.01)
+    wait_until(lambda: serving.tools(client).get("swapped", {}).get("ready") is True)
+    assert "10.0.0.1" in serving.ask(client, "swapped").text
+    serving.apply(expert("swapped", provider, endpoint={"baseUrl": "http://10.0.0.2/v1"}))
+    wait_until(lambda: "10.0.0.2" in serving.ask(client, "swapped").text)
 
 
 def test_a_deleted_tool_is_gone_and_a_deleted_model_does_not_exist(serving: ClusterPlatform) -> None:
-    serving.apply(calculator("sum"))
+    serving.apply(calculator("passing"), orchestrator("transient"))
     client = serving.caller()
-    wait_until(lambda: "sum" in serving.tools(client))
-    serving.delete("tool", "sum")
-    serving.delete("orchestrator", "main")
-    wait_until(lambda: "sum" not in serving.tools(client))
-    wait_until(lambda: serving.ask(client).status_code == 404)
+    wait_until(lambda: "passing" in serving.tools(client) and serving.ask(client, "transient").status_code == 200)
+    serving.delete("tool", "passing")
+    serving.delete("orchestrator", "transient")
+    wait_until(lambda: "passing" not in serving.tools(client))
+    wait_until(lambda: serving.ask(client, "transient").status_code == 404)
 
 
 def test_a_broken_object_is_told_beside_the_good_ones_and_its_last_good_version_stays(serving: ClusterPlatform) -> None:
     """A JSON Schema that is none passes the CRD: its content is opaque to CEL."""
-    serving.apply(calculator("good"), calculator("sum"))
+    serving.apply(calculator("whole"), calculator("bad"))
     client = serving.caller()
-    wait_until(lambda: {"good", "sum"} <= set(serving.tools(client)))
-    serving.apply(calculator("sum", parameters={"type": "no such type"}))
-    wait_until(lambda: client.get("/v1/tools").json()["problems"])
-    (problem,) = client.get("/v1/tools").json()["problems"]
-    assert problem["source"] == f"Tool {serving.namespace}/sum"
-    assert "spec.parameters" in problem["message"]
-    assert "its last good version is used" in problem["message"]
-    assert {"good", "sum"} <= set(serving.tools(client))
-    serving.apply(calculator("sum"))
-    wait_until(lambda: not client.get("/v1/tools").json()["problems"])
+    wait_until(lambda: {"whole", "bad"} <= set(serving.tools(client)))
+    serving.apply(calculator("bad", parameters={"type": "no such type"}))
+    wait_until(lambda: _problems(serving, client, "bad") != [])
+    (message,) = _problems(serving, client, "bad")
+    assert "spec.parameters" in message
+    assert "its last good version is used" in message
+    assert {"whole", "bad"} <= set(serving.tools(client))
+    serving.apply(calculator("bad"))
+    wait_until(lambda: _problems(serving, client, "bad") == [])
+
+
+def _problems(platform: ClusterPlatform, client: httpx.Client, tool: str) -> list[str]:
+    found = client.get("/v1/tools").raise_for_status().json()["problems"]
+    return [problem["message"] for problem in found if problem["source"] == f"Tool {platform.namespace}/{tool}"]
 
 
 def test_what_the_operator_saw_is_shown_and_never_gates(serving: ClusterPlatform) -> None:
-    serving.apply(calculator("sum"))
-    serving.patch_status("tool", "sum", conditions=[condition("False", "Unreachable", "nobody listens at 10.0.0.1")])
+    serving.apply(calculator("seen"))
+    serving.patch_status("tool", "seen", conditions=[condition("False", "Unreachable", "nobody listens at 10.0.0.1")])
     client = serving.caller()
-    wait_until(lambda: serving.tools(client).get("sum", {}).get("reason") == "Unreachable")
-    assert serving.tools(client)["sum"]["message"] == "nobody listens at 10.0.0.1"
-    assert client.post("/v1/tools/sum/call", json={"arguments": {"expression": "2"}}).json()["status"] == "ok"
+    wait_until(lambda: serving.tools(client).get("seen", {}).get("reason") == "Unreachable")
+    assert serving.tools(client)["seen"]["message"] == "nobody listens at 10.0.0.1"
+    assert client.post("/v1/tools/seen/call", json={"arguments": {"expression": "2"}}).json()["status"] == "ok"
 
 
 def test_operations_come_from_the_status(serving: ClusterPlatform) -> None:
     serving.apply(manifest("Tool", "remote", {"description": "A server.", "mcp": {"url": "http://10.0.0.1/mcp"}}))
-    operation = {"name": "look", "description": "Looks.", "parameters": {"type": "object"}, "schemaHash": "h", "state": "Accepted"}
+    operation = {
+        "name": "look",
+        "description": "Looks.",
+        "parameters": {"type": "object"},
+        "schemaHash": "h",
+        "state": "Accepted",
+    }
     drifted = operation | {"name": "changed", "state": "Drifted"}
     serving.patch_status("tool", "remote", conditions=[condition("True", "Ready")], operations=[operation, drifted])
     client = serving.caller()
@@ -133,13 +154,16 @@ def test_operations_come_from_the_status(serving: ClusterPlatform) -> None:
     assert "remote__changed" not in serving.tools(client)
 
 
-def test_without_an_operator_tools_are_discovered_and_nothing_is_written(serving: ClusterPlatform, server: Server) -> None:
-    serving.apply(calculator("sum"), manifest("Tool", "lost", {"description": "Lost.", "http": {"url": "http://127.0.0.1:1/"}}))
+def test_without_an_operator_tools_are_discovered_and_nothing_is_written(serving: ClusterPlatform) -> None:
+    serving.apply(
+        calculator("alone"), manifest("Tool", "lost", {"description": "Lost.", "http": {"url": "http://127.0.0.1:1/"}})
+    )
     client = serving.caller()
-    wait_until(lambda: serving.tools(client)["sum"]["ready"] is True, seconds=20)
+    wait_until(lambda: serving.tools(client)["alone"]["ready"] is True, seconds=20)
     wait_until(lambda: serving.tools(client)["lost"]["reason"] == "EgressDenied", seconds=20)
     assert serving.tools(client)["one"]["ready"] is True
-    assert serving.cluster.kubectl("get", "tools", "-n", serving.namespace, "-o", "jsonpath={.items[*].status}") == ""
+    for name in ("alone", "lost"):
+        assert serving.cluster.kubectl("get", "tool", name, "-n", serving.namespace, "-o", "jsonpath={.status}") == ""
 
 
 def test_a_key_of_an_expert_comes_from_its_namespace_once_the_tenant_lets_it(
@@ -161,8 +185,44 @@ def test_a_key_of_an_expert_comes_from_its_namespace_once_the_tenant_lets_it(
     cluster.cluster.kubectl(*words)
     wait_until(lambda: cluster.ask(client, "one").status_code == 200)
     changed = base64.b64encode(b"other").decode()
-    cluster.cluster.kubectl("patch", "secret", "provider", "-n", cluster.namespace, "-p", f'{{"data": {{"api-key": "{changed}"}}}}')
+    cluster.cluster.kubectl(
+        "patch", "secret", "provider", "-n", cluster.namespace, "-p", f'{{"data": {{"api-key": "{changed}"}}}}'
+    )
     wait_until(lambda: cluster.ask(client, "one").status_code == 200, seconds=15)
+
+
+def test_a_worker_reads_the_secret_of_a_queued_tool(cluster: ClusterPlatform, provider: CountingProvider) -> None:
+    header = {"name": "x-api-key", "secretKeyRef": {"name": "api", "key": "key"}}
+    http = {"url": f"{provider.origin}/bill", "headers": [header]}
+    parameters = {"type": "object", "properties": {}}
+    spec = {"description": "Reads the bill.", "http": http, "parameters": parameters, "execution": "queued"}
+    cluster.apply(manifest("Tool", "bill", spec))
+    cluster.cluster.kubectl("create", "secret", "generic", "api", "--from-literal=key=s3cr3t", "-n", cluster.namespace)
+    cluster.start(TOOLORCHESTRA_PROBE_INTERVAL_S="1")
+    cluster.start_worker()
+    client = cluster.caller()
+    wait_until(lambda: cluster.tools(client).get("bill", {}).get("reason") == "SecretMissing")
+    assert "kubectl create rolebinding toolorchestra-secret-reader" in cluster.tools(client)["bill"]["message"]
+    cluster.cluster.kubectl(
+        "create", "rolebinding", "readers", "--clusterrole=toolorchestra-secret-reader", "-n", cluster.namespace,
+        f"--serviceaccount={PLATFORM_NAMESPACE}:orchestrator",
+    )  # fmt: skip
+    wait_until(lambda: client.post("/v1/tools/bill/call", json={"arguments": {}}).json().get("status") == "ok")
+    assert "s3cr3t" not in cluster.workers[-1].log.read_text()
+
+
+def test_an_object_as_large_as_the_server_takes_arrives_by_watch(serving: ClusterPlatform) -> None:
+    """One event is one line of the stream."""
+    operation = {"operationId": "look", "description": "x" * 900_000, "responses": {"200": {"description": "ok"}}}
+    document = {
+        "openapi": "3.1.0",
+        "info": {"title": "Large", "version": "1"},
+        "servers": [{"url": "https://api.example"}],
+        "paths": {"/look": {"get": operation}},
+    }
+    serving.apply(manifest("Tool", "large", {"description": "Large.", "openapi": {"document": document}}), calculator("after"))
+    client = serving.caller()
+    wait_until(lambda: {"large", "after"} <= {tool["resource"] for tool in client.get("/v1/tools").json()["data"]})
 
 
 def test_the_api_server_goes_away_and_comes_back_under_load(

@@ -106,7 +106,7 @@ def test_a_dry_run_asks_for_a_plan_only(cli, world):
     ("question", "says", "fix"),
     [
         ("broke today", "day: $1.00 of $1.00 are spent", "toolorchestra budget show"),
-        ("broke today", "with --max-cost: raise it", "a BudgetPolicy manifest sets the limits"),
+        ("broke today", "raise --max-cost if you gave one", "a BudgetPolicy sets the limits"),
         ("cut the line", "broke off before its end", "toolorchestra runs show"),
         ("fails in between", "the model's server went away", ""),
     ],

@@ -22,9 +22,10 @@ from toolorchestra.cli.platform.start import Platform, Starter
 from toolorchestra.core.errors import ConflictError, InvalidRequestError
 from toolorchestra.ledger.schema import MAX_VERSION
 
+READY = 'touch "$TOOLORCHESTRA_READY_FILE"'
 PROGRAMS = Programs(
     orchestrator=(sys.executable, "-m", "tests.integration.cli.contract_server"),
-    worker=("sleep", "60"),
+    worker=("sh", "-c", f"{READY}; exec sleep 60"),
 )
 
 
@@ -54,7 +55,7 @@ def environment(state: Path) -> dict[str, str]:
 
 async def test_a_platform_starts_with_a_schema_and_a_key_that_is_kept(state):
     platform, told = await start_and_stop(options(state))
-    assert set(told) == {"postgres", "valkey", "schema", "orchestrator"}
+    assert set(told) == {"postgres", "valkey", "schema", "orchestrator", "worker", "sandbox-worker"}
     assert StateFolder(state).api_key() == platform.api_key
     again, _ = await start_and_stop(options(state))
     assert again.api_key == platform.api_key
@@ -82,7 +83,7 @@ async def test_a_key_that_the_platform_no_longer_knows_is_replaced(state):
 async def test_what_is_given_takes_the_place_of_what_is_embedded(state, empty_database_url):
     wanted = options(state, database_url=empty_database_url, broker_url="amqp://broker", signal_url="redis://signals")
     _, told = await start_and_stop(wanted)
-    assert set(told) == {"schema", "orchestrator"}
+    assert set(told) == {"schema", "orchestrator", "worker", "sandbox-worker"}
     found = environment(state)
     assert found["TOOLORCHESTRA_DATABASE_URL"] == empty_database_url
     assert found["TOOLORCHESTRA_BROKER_URL"] == "amqp://broker"
@@ -121,14 +122,31 @@ async def test_an_address_that_cannot_be_opened_is_refused(state):
 
 
 async def test_a_service_that_fails_is_named_with_its_log(state):
-    broken = Programs(orchestrator=("sh", "-c", "echo no such setting; exit 2"), worker=("sleep", "60"))
+    broken = Programs(orchestrator=("sh", "-c", "echo no such setting; exit 2"), worker=PROGRAMS.worker)
     with pytest.raises(PartFailedError, match=r"(?s)orchestrator ended with status 2.*no such setting"):
         await start_and_stop(options(state), programs=broken)
 
 
 async def test_a_worker_that_fails_later_is_named_with_its_log(state):
-    broken = Programs(orchestrator=PROGRAMS.orchestrator, worker=("sh", "-c", "echo no broker; exit 3"))
+    broken = Programs(orchestrator=PROGRAMS.orchestrator, worker=("sh", "-c", f"{READY}; sleep 1; echo no broker; exit 3"))
     async with Supervisor(state) as supervisor:
         await Starter(options(state), programs=broken).start(supervisor)
         with pytest.raises(PartFailedError, match=r"(?s)worker ended with status 3.*no broker"):
             await asyncio.wait_for(supervisor.wait(), 20)
+
+
+async def test_a_worker_that_does_not_come_up_fails_the_start_with_its_log(state):
+    broken = Programs(orchestrator=PROGRAMS.orchestrator, worker=("sh", "-c", "echo no broker; exit 3"))
+    with pytest.raises(PartFailedError, match=r"(?s)worker ended with status 3.*no broker"):
+        await start_and_stop(options(state), programs=broken)
+
+
+async def test_what_a_killed_worker_said_is_not_believed(state):
+    silent = Programs(orchestrator=PROGRAMS.orchestrator, worker=("sleep", "60"))
+    folder = StateFolder(state)
+    folder.prepare()
+    folder.ready_file("worker").touch()
+    wanted = options(state)
+    async with Supervisor(state, startup_ms=10_000) as supervisor:
+        with pytest.raises(PartFailedError, match="worker was not ready"):
+            await Starter(wanted, programs=silent).start(supervisor)

@@ -84,6 +84,14 @@ async def test_a_model_that_the_server_does_not_list_is_told(toolbox: Toolbox, p
     assert "the server lists other models than 'gpt-9': counting" in seen.message
 
 
+async def test_a_served_model_is_let_through_for_its_own_probe_only(provider: CountingProvider) -> None:
+    expert, entry = make_expert("http://unused/v1"), provider.origin.removeprefix("http://")
+    async with open_toolbox(EgressGuard(), EnvironmentSecrets({})) as toolbox:
+        denied = await toolbox.prober.probe_expert(expert, base_url=provider.origin)
+        seen = await toolbox.prober.probe_expert(expert, base_url=provider.origin, allow=[entry])
+    assert (denied.reason, seen.reason, seen.base_url) == ("EgressDenied", "Ready", provider.url)
+
+
 async def test_a_models_key_is_needed_and_checked() -> None:
     key = {"apiKeySecretRef": {"name": "model", "key": "api-key"}}
     with CountingProvider(ProviderConfig(api_key="sk-right")) as provider:

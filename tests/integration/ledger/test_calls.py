@@ -210,3 +210,15 @@ async def test_outcomes_of_several_calls_come_at_once(ledger: Ledger, database):
         assert list(found) == [call]
         with pytest.raises(NotFoundError, match="nope/1/1"):
             await calls.stored(connection, "nope/1/1")
+
+
+async def test_a_call_under_way_is_given_up_at_once_if_that_is_wished(ledger: Ledger):
+    await ledger.policy()
+    run = await ledger.open()
+    call = await start(run)
+    await claim(ledger, call)
+    async with ledger.database.system() as connection:
+        assert (await calls.give_up(connection, call)).state is CallState.RUNNING
+        given_up = await calls.give_up(connection, call, now=True)
+        assert (given_up.state, given_up.sent, given_up.outcome) == (CallState.OVER, True, None)
+        assert await calls.extend(connection, call, 1, lease_ms=60_000) is False, "its worker finds out"

@@ -89,6 +89,25 @@ async def test_renewed_leases_are_not_taken_over_and_returned_ones_are(ledger: L
         assert [one.id for one in await runs.take_over(connection, owner="you")] == [run.id]
 
 
+async def test_single_runs_are_given_back_and_the_others_kept(ledger: Ledger, database):
+    await ledger.policy()
+    given, kept = await ledger.open(), await ledger.open()
+    async with database.system() as connection:
+        assert await runs.give_back(connection, owner="me", runs=[given.id]) == [given.id]
+        assert [one.id for one in await runs.take_over(connection, owner="you")] == [given.id]
+        assert list(await runs.renew_leases(connection, owner="me")) == [kept.id]
+
+
+async def test_a_page_after_an_unknown_run_names_the_field(ledger: Ledger, database):
+    await ledger.policy()
+    last = await ledger.open()
+    async with database.tenant("acme") as connection:
+        assert await runs.page(connection, "acme", after=last.id) == []
+        with pytest.raises(NotFoundError, match="run-x") as caught:
+            await runs.page(connection, "acme", after="run-x")
+    assert caught.value.param == "after"
+
+
 async def test_a_repeated_body_means_the_unfinished_or_just_ended_run(ledger: Ledger, database):
     await ledger.policy()
     key = (await ledger.key()).record.id

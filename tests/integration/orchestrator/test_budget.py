@@ -342,9 +342,10 @@ def test_a_managed_stream_that_its_client_leaves_is_cancelled_and_charged_truly(
                 break
     wait_until(leaver.all_ended, seconds=20)
     assert leaver.runs()[0][2] == "cancelled"
-    assert {kind for kind, _ in leaver.entries()} == {"spend"}
+    kinds = [kind for kind, _ in leaver.entries()]
+    assert set(kinds[:-1]) == {"spend"}, "only what was under way is an estimate"
     spent, held, _ = leaver.figures()
-    assert spent == provider.bill.total_nano_usd
+    assert spent == sum(amount for _, amount in leaver.entries()) >= provider.bill.total_nano_usd
     assert held == 0
     assert len(provider.bill.entries) < 40
 

@@ -12,6 +12,7 @@ import pytest
 from tests.integration.orchestrator.gates import Gates
 from tests.integration.orchestrator.peers import ToolPeer
 from tests.support.platform import Platform, PlatformFactory, Replica, expert, manager, tool, wait_until
+from toolorchestra.core.money import format_usd
 from toolorchestra.executors.testing import Behaviour, CountingProvider
 
 pytestmark = pytest.mark.timeout(180)
@@ -209,3 +210,7 @@ def test_when_worker_and_orchestrator_are_killed_together(
     kinds = [kind for kind, _ in charges(platform, name)]
     assert kinds.count("estimate") == 1, "the lost attempt was charged as an estimate"
     assert sum(amount for _, amount in charges(platform, name)) == PRICE_NANO_USD * count
+    shown = platform.http().get(f"/v1/runs/{platform.run_named(name)}").json()
+    (call,) = shown["turns"][0]["calls"]
+    assert (call["cost_usd"], call["estimated"]) == (format_usd(PRICE_NANO_USD * count), True), "lost attempts and all"
+    assert shown["cost_nano_usd"] == platform.charged(platform.run_named(name))

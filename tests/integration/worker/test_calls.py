@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from celery import Celery
 
 from tests.integration.worker.conftest import Site
 from tests.integration.worker.harness import CALCULATOR, PYTHON, Desk, Peer, WorkerProcess, eventually, function_of
 from toolorchestra.core.calls import Status
+from toolorchestra.core.tasks import CALLS_QUEUE, RUN_CALL
 from toolorchestra.ledger.calls import CallState
 
 
@@ -149,3 +151,13 @@ async def test_a_message_of_nonsense_is_dropped_and_the_rest_goes_on(desk: Desk,
 
     assert (await desk.done(call_id)).outcome is not None
     assert len(worker.logged("call_unknown", "no/such/call")) == 1
+
+
+async def test_what_is_no_call_is_dropped_and_the_rest_goes_on(desk: Desk, worker: WorkerProcess, site: Site):
+    with Celery(broker=site.valkey_url, set_as_current=False) as app:
+        for arguments in ((), (7,), ("a", "b")):
+            app.send_task(RUN_CALL, arguments, queue=CALLS_QUEUE)
+    call_id = await desk.call(function_of("calculator", **CALCULATOR), {"expression": "1 + 1"})
+
+    assert (await desk.done(call_id)).outcome is not None
+    await eventually(lambda: len(worker.logged("call_finished", call_id)) == 1)

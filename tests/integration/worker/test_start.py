@@ -5,6 +5,9 @@ from pathlib import Path
 
 from tests.integration.worker.conftest import StartWorker
 from tests.integration.worker.harness import CALCULATOR, Desk, function_of
+from toolorchestra.kit.traces import find_trace
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
 def test_a_missing_setting_is_named(new_worker: StartWorker):
@@ -12,6 +15,14 @@ def test_a_missing_setting_is_named(new_worker: StartWorker):
 
     assert worker.spawn().wait(30) == 2
     assert "TOOLORCHESTRA_BROKER_URL" in worker.log
+
+
+def test_an_unknown_dialect_of_traces_is_named(new_worker: StartWorker):
+    worker = new_worker(telemetry__dialect="openllmetry")
+
+    assert worker.spawn().wait(30) == 2
+    assert "TOOLORCHESTRA_TELEMETRY__DIALECT" in worker.log
+    assert "'gen_ai' or 'openinference'" in worker.log
 
 
 def test_a_database_without_a_schema_ends_the_start(new_worker: StartWorker, empty_database_url: str):
@@ -54,3 +65,17 @@ async def test_a_call_without_signals_is_executed_all_the_same(desk: Desk, start
     row = await desk.done(call_id)
     assert row.outcome is not None
     assert row.outcome.content == "1024"
+
+
+async def test_the_spans_of_a_worker_are_in_the_dialect_that_was_chosen(desk: Desk, start_worker: StartWorker):
+    worker = start_worker(telemetry__dialect="openinference")
+    (call_id,) = await desk.store(function_of("calculator", **CALCULATOR), {"expression": "2 ** 10"})
+    await desk.publish(call_id, headers={"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"})
+    await desk.done(call_id)
+
+    assert worker.terminate() == 0
+
+    consumed, executed = find_trace(worker.traces, TRACE)
+    assert [span.attributes["openinference.span.kind"] for span in (consumed, executed)] == ["CHAIN", "TOOL"]
+    assert (executed.attributes["tool.name"], executed.attributes["tool.id"]) == ("calculator", call_id)
+    assert not [name for span in (consumed, executed) for name in span.attributes if name.startswith("gen_ai.")]

@@ -14,7 +14,9 @@ from toolorchestra.cli.main import create_app
 from toolorchestra.core import errors
 from toolorchestra.core.resources import KINDS, parse_documents, parse_resource
 from toolorchestra.kit.secrets import read_secret
+from toolorchestra.kit.settings import SECRETS_FOLDER
 from toolorchestra.orchestrator.main import create_app as create_service
+from toolorchestra.operator.settings import OperatorSettings
 from toolorchestra.orchestrator.settings import OrchestratorSettings
 from toolorchestra.worker.settings import WorkerSettings
 
@@ -72,7 +74,8 @@ def broken_links(page: Path) -> Iterator[str]:
 
 def commands() -> list[tuple[str, list[str]]]:
     """Every use of the command, with the words behind it: in consoles behind a prompt, and in code within prose."""
-    lines = [(b.page, line[2:]) for b in blocks("console", "sh") for line in b.text.splitlines() if line.startswith("$ ")]
+    typed = [(b.page, line[2:]) for b in blocks("console", "sh") for line in b.text.splitlines() if line.startswith("$ ")]
+    lines = [(page, line) for page, line in typed if not re.search(r"\b(helm|kubectl) ", line)]  # there it names a release
     lines += [
         (name_of(page), span) for page in PAGES for span in SPAN.findall(prose(page)) if span.startswith("toolorchestra ")
     ]
@@ -103,10 +106,10 @@ def variables() -> set[str]:
     named = {parameter.envvar for command in leaves for parameter in command.params if isinstance(parameter.envvar, str)}
     services = (
         row.name.strip("`")
-        for kind in (OrchestratorSettings, WorkerSettings)
+        for kind in (OrchestratorSettings, WorkerSettings, OperatorSettings)
         for row in reference.variables(kind, "TOOLORCHESTRA_")
     )
-    return named | set(services)
+    return named | set(services) | {SECRETS_FOLDER, "TOOLORCHESTRA_OWNER_URL"}
 
 
 def codes(error: type[errors.ToolOrchestraError]) -> set[str]:

@@ -125,6 +125,16 @@ async def test_an_entry_opens_nothing_else(entry: str, url: str, address: str) -
         await EgressGuard([entry], resolver=Names([address])).check(url)
 
 
+async def test_a_guard_with_more_openings_leaves_the_first_as_it_is() -> None:
+    names = Names(["10.0.0.7"], ["10.0.0.8"], ["10.0.0.7"])
+    guard = EgressGuard(["own.example"], resolver=names)
+    opened = guard.opened("model.team-a.svc:80")
+    await opened.check("http://model.team-a.svc")
+    await opened.check("http://own.example")
+    with pytest.raises(EgressDeniedError):
+        await guard.check("http://model.team-a.svc")
+
+
 @pytest.mark.parametrize("entry", ["", "10.0.0.0/33", "host:0", "host:99999", "host:x", "a/b", "fd00::zz"])
 def test_a_bad_entry_says_how_to_write_one(entry: str) -> None:
     with pytest.raises(InvalidRequestError, match=r"egress\.allow"):

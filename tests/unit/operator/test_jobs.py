@@ -10,12 +10,12 @@ from toolorchestra.core.resources import KINDS
 from toolorchestra.kit.kubernetes import EVENTS, JOBS, PODS, KubernetesObject, ResourceType
 from toolorchestra.kit.testing import MemoryKubernetes
 from toolorchestra.operator.builders.job import CONFIG_MAPS, JobResource
-from toolorchestra.operator.plan import Plan, State
+from toolorchestra.operator.plan import Condition, Plan, State
 from toolorchestra.operator.services.jobs import POD_LABEL, JobObserved, job_kinds, reconcile
 from toolorchestra.operator.services.kinds import Seen
 from toolorchestra.operator.services.kueue import JOB_UID_LABEL, WORKLOADS, admitted
 from toolorchestra.operator.services.results import report
-from toolorchestra.operator.services.status import status_of
+from toolorchestra.operator.services.status import status_of, with_headline
 
 UID, NOW, ENDED = "uid-of-the-run", datetime(2026, 11, 23, 3, 0, tzinfo=UTC), "2026-11-23T02:59:00Z"
 NO_QUOTA = "couldn't assign flavors to pod set main: insufficient quota for cpu in flavor default"
@@ -45,7 +45,7 @@ def failed(reason: str = "BackoffLimitExceeded", text: str = "Job has reached th
 
 
 def a_pod(state: dict[str, Any], *, phase: str = "Pending", name: str = "nightly-x") -> KubernetesObject:
-    metadata = {"name": name, "namespace": "team-a", "labels": {POD_LABEL: "evaluation-nightly"}}
+    metadata = {"name": name, "namespace": "team-a"}
     return {"metadata": metadata, "status": {"phase": phase, "containerStatuses": [{"name": "job", "state": state}]}}
 
 
@@ -145,7 +145,7 @@ def test_success_carries_what_the_job_reported():
     plan = decided(resource(), job=a_job(COMPLETE, completionTime=ENDED), pods=[ended(0, said)])
 
     assert told(plan)["Complete"] == ("True", "Succeeded")
-    assert told(plan)["Running"] == ("False", "Ended")
+    assert told(plan)["Running"] == ("False", "Succeeded")
     assert plan.status == {
         "job": "evaluation-nightly",
         "startedAt": "2026-11-23T02:50:00Z",
@@ -208,6 +208,16 @@ def test_what_ended_is_never_run_again_and_keeps_its_conditions():
 
     assert (later.apply, later.delete, later.again_ms) == ((), [], None)
     assert stored(later) == end
+
+
+def test_an_error_after_the_end_does_not_take_the_result_away():
+    end = stored(decided(resource(), job=a_job(failed()), pods=[ended(3, "KeyError")]))
+    error = Condition("Complete", State.UNKNOWN, "ReconcileFailed", "the API server cannot be reached")
+    interrupted = status_of(with_headline(end, ("Accepted", "Admitted", "Running"), error), end, generation=1, now=NOW)
+    plan = decided(resource(), stored=interrupted)
+
+    assert told(plan)["Complete"] == ("False", "Failed")
+    assert "KeyError" in message(plan)
 
 
 def test_a_job_deleted_by_hand_before_its_end_is_made_again():
@@ -273,23 +283,28 @@ def test_without_kueue_the_field_and_the_fix_are_told():
 
 
 async def cluster(*objects: tuple[ResourceType, KubernetesObject], serves: tuple[ResourceType, ...] = ()) -> MemoryKubernetes:
+    """A server with these objects; pods without labels are those of the Job before them."""
     api = MemoryKubernetes(CONFIG_MAPS, *serves)
+    uid = ""
     for of, body in objects:
-        api.put(of, body)
+        if of == PODS:
+            body["metadata"].setdefault("labels", {POD_LABEL: uid})
+        written = api.put(of, body)
+        uid = written["metadata"]["uid"] if of == JOBS else uid
         if "status" in body:
             identity = {key: body["metadata"][key] for key in ("name", "namespace")}
             await api.apply(of, {"metadata": identity, "status": body["status"]}, subresource="status")
     return api
 
 
-async def look(one: JobResource, api: MemoryKubernetes) -> JobObserved:
-    seen = Seen(uid=UID, generation=1, status={}, fresh=True, written_ms_ago=None, now=NOW)
+async def look(one: JobResource, api: MemoryKubernetes, **status: Any) -> JobObserved:
+    seen = Seen(uid=UID, generation=1, status=status, fresh=True, written_ms_ago=None, now=NOW)
     return await job_kinds(api)[2].gather(one, seen)
 
 
 async def test_pods_are_found_by_their_job():
     other = a_pod({"running": {}}, name="other")
-    other["metadata"]["labels"] = {POD_LABEL: "another-job"}
+    other["metadata"]["labels"] = {POD_LABEL: "uid-of-an-earlier-job"}
     observed = await look(resource(), await cluster((JOBS, a_job()), (PODS, a_pod({"running": {}})), (PODS, other)))
 
     assert [one["metadata"]["name"] for one in observed.pods] == ["nightly-x"]
@@ -311,6 +326,15 @@ async def test_the_log_of_a_job_that_runs_or_succeeded_is_not_read(found: tuple[
     api.logs["team-a", "nightly-x"] = "private"
 
     assert not (await look(resource(), api)).log
+
+
+async def test_what_ended_is_not_looked_at_any_more_but_for_its_ttl():
+    api = await cluster((JOBS, a_job(COMPLETE)), (PODS, ended(0)))
+
+    assert (await look(resource(), api, completedAt=ENDED)).job is None
+    observed = await look(resource(ttl="1h"), api, completedAt=ENDED)
+    assert observed.job is not None
+    assert observed.pods == ()
 
 
 async def test_why_pods_are_refused_is_read_from_the_jobs_own_events():

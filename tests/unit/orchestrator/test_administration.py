@@ -122,3 +122,17 @@ async def test_windows_of_money_are_dollars_and_others_are_numbers(admin, accoun
     assert (money["unit"], money["remaining"]) == ("usd", "1.50")
     assert (unlimited["limit"], unlimited["spent"], unlimited["remaining"]) == (None, "0.000000001", None)
     assert (requests["unit"], requests["remaining"]) == ("requests", 6)
+
+
+async def test_a_budget_says_which_of_the_policys_percentages_are_reached(accounts):
+    policy = manifest("BudgetPolicy", "default", {"alerts": [25, 50, 75]}, namespace="acme")
+    admin = Administration(accounts, FixedRegistry(Catalog(budgets={("acme", "default"): policy})), BudgetPolicySpec())
+    accounts.windows += [
+        WindowBudget(Unit.MONEY, "day", "UTC", 200, 90, 10, 0, 100, None, None),
+        WindowBudget(Unit.MONEY, "total", "UTC", None, 100, 0, 0, None, None, None),
+    ]
+
+    limited, unlimited = (await admin.budget("acme"))["data"]
+
+    assert (limited["used_percent"], limited["alerts"]) == (50, [25, 50])
+    assert (unlimited["used_percent"], unlimited["alerts"]) == (None, [])

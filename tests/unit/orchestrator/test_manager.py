@@ -62,7 +62,7 @@ class Bench:
             manager=self.manager,
             waiting=None,
             signals=self.signals,
-            lease_ms=1_000,
+            lease_ms=50,
         )
 
     def launch(self, run_id=RUN):
@@ -155,6 +155,34 @@ async def test_draining_waits_for_what_nobody_else_can_go_on_with(bench):
     bench.manager.drive(RUN, TOOL[:1], passed_on)
     await bench.manager.drain(5)
     assert ended == ["the end of this process"]
+
+
+async def test_a_process_that_stops_takes_nothing_over_and_lets_go_of_what_comes_late(bench):
+    await bench.upkeep.keep()
+    assert bench.runs.asked_to_take_over == 1
+    await bench.manager.drain(0)
+    await bench.upkeep.keep()
+    assert bench.runs.asked_to_take_over == 1
+    late = []
+
+    async def driven(wishes):
+        late.append(wishes.released.by)
+
+    bench.manager.drive(RUN, TOOL[:1], driven)
+    await bench.manager.drain(1)
+    assert late == ["the end of this process"]
+
+
+async def test_after_the_database_was_away_others_get_time_to_renew(bench):
+    bench.runs.error = UnavailableError("the database is away")
+    with pytest.raises(UnavailableError):
+        await bench.upkeep.keep()
+    bench.runs.error = None
+    await bench.upkeep.keep()
+    assert bench.runs.asked_to_take_over == 0
+    await asyncio.sleep(0.06)
+    await bench.upkeep.keep()
+    assert bench.runs.asked_to_take_over == 1
 
 
 async def test_a_run_that_fails_here_is_forgotten_here(bench):

@@ -7,6 +7,7 @@ import pytest
 from tests.unit.worker.making import CALL, OK, Bench, Tool, claim, function, hang, stored
 from toolorchestra.core.calls import CallRequest, Outcome, Status
 from toolorchestra.core.errors import InvalidRequestError
+from toolorchestra.core.tasks import over_channel
 from toolorchestra.ledger.calls import CallState
 from toolorchestra.worker.services.execution import Handling
 from toolorchestra.worker.settings import WorkerClass
@@ -187,6 +188,22 @@ async def test_a_call_that_is_no_longer_ours_is_cancelled_and_its_price_assumed(
     assert bench.tool.cancelled
     assert (bench.outcome.status, bench.outcome.error_code) == (Status.UNKNOWN, "given_up")
     assert (bench.outcome.cost_nano_usd, bench.outcome.estimated) == (900, True)
+
+
+async def test_a_signal_that_the_call_is_over_ends_it_at_once():
+    bench = Bench(claim(), tool=Tool(hang), lease_ms=60_000)
+    async with bench.service.listening(), asyncio.timeout(5):
+        running = asyncio.create_task(bench.service.run(CALL))
+        await bench.tool.began.wait()
+        await bench.signals.publish(over_channel("another/1/1"))
+        await bench.signals.publish(over_channel(CALL))
+        await asyncio.sleep(0.01)
+        assert not running.done(), "the database says that it is still ours"
+        bench.calls.ours = False
+        bench.signals.lose()
+        assert await running is Handling.DONE
+    assert bench.tool.cancelled
+    assert bench.outcome.error_code == "given_up"
 
 
 @pytest.mark.parametrize("side_effects", ["readOnly", "idempotent"])

@@ -100,3 +100,8 @@ def test_a_url_of_no_broker_is_refused(url: str):
 def test_only_the_sandbox_has_one_child_per_call():
     assert create_celery(settings(worker_class="sandbox")).conf.worker_max_tasks_per_child == 1
     assert create_celery(settings()).conf.worker_max_tasks_per_child is None
+
+
+def test_manifests_are_refused_beside_a_cluster(tmp_path: Path):
+    with pytest.raises(InvalidRequestError, match="remove TOOLORCHESTRA_MANIFESTS"):
+        settings(registry="cluster", manifests=(tmp_path,))

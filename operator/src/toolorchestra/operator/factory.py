@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
+from opentelemetry import trace
 
+from toolorchestra.core.resources.meta import GROUP
 from toolorchestra.executors.factory import open_toolbox
 from toolorchestra.executors.plugin import Plugins
 from toolorchestra.kit.cluster_secrets import ClusterSecrets
@@ -33,6 +35,7 @@ from toolorchestra.operator.services.tools import tool_kind
 from toolorchestra.operator.settings import OperatorSettings
 
 logger = structlog.get_logger(__name__)
+tracer = trace.get_tracer("toolorchestra.operator")
 
 FIELD_MANAGER: Final = "toolorchestra-operator"
 DATABASE_TIMEOUT_MS: Final = 3_000
@@ -67,7 +70,9 @@ class Operator:
     async def _work(self, reference: Reference) -> None:
         """Reconcile one resource and make the appointment for the next time."""
         try:
-            again_ms, written = await self.reconciler.reconcile(reference)
+            with tracer.start_as_current_span(f"reconcile {reference.kind}") as span:
+                span.set_attributes({"k8s.namespace.name": reference.namespace, f"{GROUP}/name": reference.name})
+                again_ms, written = await self.reconciler.reconcile(reference)
         except Exception:  # a fault of ours in one resource must not stop the work on all others
             logger.exception("reconcile_failed", resource=":".join(reference))
             again_ms, written = FAULT_MS, None
@@ -96,7 +101,7 @@ def build(settings: OperatorSettings, api: KubernetesApi, kinds: Kinds, index: I
     watches, metrics = Watches(silent_after_s=settings.watch_silence_s), Metrics()
     noticer = Noticer(index, queue, watches)
     index.depends(lambda resource: kinds[resource.kind].uses(resource))
-    sweeper = Sweeper(api, index, kinds, noticer=noticer, queue=queue, watches=watches, namespaces=settings.namespaces)
+    sweeper = Sweeper(api, index, kinds, noticer=noticer, queue=queue, watches=watches, namespaces=settings.watch_namespaces)
     announcer = Announcer(api, instance=settings.instance)
     resync_ms = round(settings.resync_interval_s * 1_000)
     reconciler = Reconciler(api, index, kinds, announcer=announcer, metrics=metrics, resync_ms=resync_ms)

@@ -12,11 +12,11 @@ from toolorchestra.kit.settings import Settings
 class OperatorSettings(Settings):
     """One frozen tree. The API server is the pod's own, else that of ``$KUBECONFIG``."""
 
-    namespaces: tuple[Namespace, ...] = Field(default=(), description="Namespaces to serve. Default: all.")
+    watch_namespaces: tuple[Namespace, ...] = Field(default=(), description="Namespaces to serve. Default: all.")
     database_url: SecretStr = Field(description="PostgreSQL, as a libpq URL.")
     database_connections: int = Field(default=4, ge=1, description="Most connections of the pool.")
     default_budget: BudgetPolicySpec = Field(
-        default=BudgetPolicySpec(), description="Policy of tenants without their own; the same as the orchestrator's."
+        default_factory=BudgetPolicySpec, description="Policy of tenants without their own; the same as the orchestrator's."
     )
     egress_allow: tuple[str, ...] = Field(default=(), description="host:port, host or CIDR opened for private addresses.")
     secret_readers: tuple[str, ...] = Field(

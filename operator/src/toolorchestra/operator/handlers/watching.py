@@ -1,5 +1,7 @@
 """What Kopf watches, and where it hands it: one handler for all kinds, which decides nothing and stores nothing."""
 
+import asyncio
+from functools import partial
 from typing import Any, Final
 
 import kopf
@@ -12,6 +14,8 @@ PAGE: Final = 500
 SERVER_TIMEOUT_S: Final = 600  # an integer: it is written into the request as it is
 CONNECT_TIMEOUT_S: Final = 10.0
 AT_ONCE: Final = 64
+# What is refused for want of rights is retried like anything else, and everything waits for the list of namespaces.
+BACK_OFFS_S: Final = (0.5, 1, 2, 3)
 
 
 def registry_for(operator: Operator) -> kopf.OperatorRegistry:
@@ -35,6 +39,7 @@ def settings_for() -> kopf.OperatorSettings:
     settings.watching.chunk_size = PAGE
     settings.watching.server_timeout = SERVER_TIMEOUT_S
     settings.watching.connect_timeout = CONNECT_TIMEOUT_S
+    settings.networking.error_backoffs = BACK_OFFS_S
     settings.queueing.worker_limit = AT_ONCE
     settings.queueing.idle_timeout = 1.0
     settings.watching.label_selectors[JOBS.group, JOBS.version, JOBS.plural] = "app.kubernetes.io/managed-by=toolorchestra"
@@ -42,9 +47,12 @@ def settings_for() -> kopf.OperatorSettings:
 
 
 def _notice(operator: Operator, of: ResourceType) -> Any:
+    """Kopf calls it in a thread of its own."""
+    loop = asyncio.get_running_loop()
+
     async def notice(event: Any, **_: Any) -> None:
         body = event["object"]
         named = body if "kind" in body else {"apiVersion": of.api_version, "kind": of.kind, **body}
-        operator.noticer.event(named, deleted=event["type"] == "DELETED")
+        loop.call_soon_threadsafe(partial(operator.noticer.event, named, deleted=event["type"] == "DELETED"))
 
     return notice

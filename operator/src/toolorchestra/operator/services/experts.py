@@ -128,7 +128,8 @@ class _Gathering:
 
 def reconcile(expert: ExpertModel, observed: ExpertObserved, *, probe_interval_ms: int) -> Plan:
     """What to make, what to remove, and what to say of an ExpertModel."""
-    accepted, serving, reachable = accepted_of(expert, observed), serving_of(expert, observed), _reachable(expert, observed)
+    accepted, serving = accepted_of(expert, observed), serving_of(expert, observed)
+    reachable = _reachable(observed, serving)
     parts = [one for one in (accepted, observed.secrets, serving, reachable) if one is not None]
     ready = roll_up("Ready", *parts)
     if ready.is_true:
@@ -224,14 +225,13 @@ def _can_be_asked(expert: ExpertModel, observed: ExpertObserved) -> bool:
     return readable and serving_of(expert, observed).is_true
 
 
-def _reachable(expert: ExpertModel, observed: ExpertObserved) -> Condition:
+def _reachable(observed: ExpertObserved, serving: Condition) -> Condition:
     """The condition Reachable, from our own probe. A server that lists other models may still know this one."""
     probe = observed.probe
     if observed.secrets is not None and not observed.secrets.is_true:
         return Condition("Reachable", State.UNKNOWN, "SecretsNotReadable", "not asked without its key")
     if probe is None:
-        served_ = serving_of(expert, observed)
-        reason, message = ("NotProbed", "") if served_.is_true else ("NotServed", "not asked before it is served")
+        reason, message = ("NotProbed", "") if serving.is_true else ("NotServed", "not asked before it is served")
         return Condition("Reachable", State.UNKNOWN, reason, message)
     if not probe.ready:
         return Condition("Reachable", State.FALSE, probe.reason, probe.message)

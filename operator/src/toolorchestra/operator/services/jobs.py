@@ -19,9 +19,9 @@ from toolorchestra.operator.services.kinds import TYPES, Kind, Seen
 from toolorchestra.operator.services.kueue import JOB_UID_LABEL, WORKLOADS, admitted
 from toolorchestra.operator.services.objects import owned_by
 from toolorchestra.operator.services.pods import condition, refused, trouble_of
-from toolorchestra.operator.services.results import Result, is_report, last_end, result_of
+from toolorchestra.operator.services.results import SUCCEEDED, Result, is_report, last_end, result_of
 
-POD_LABEL: Final = "batch.kubernetes.io/job-name"
+POD_LABEL: Final = "batch.kubernetes.io/controller-uid"
 LOG_LINES: Final = 20
 LOOK_AGAIN_MS: Final = 10_000
 KUEUE_ABSENT_MS: Final = 30_000
@@ -77,9 +77,12 @@ class _Gathering:
 
     async def gather(self, resource: JobResource, seen: Seen) -> JobObserved:
         namespace, name = resource.metadata.namespace, job_name(resource.kind, resource.metadata.name)
-        found = await self._api.get(JOBS, name, namespace=namespace)
+        has_ended = "completedAt" in seen.status
+        found = await self._api.get(JOBS, name, namespace=namespace) if resource.spec.ttl or not has_ended else None
+        if has_ended:
+            return JobObserved(uid=seen.uid, now=seen.now, stored=seen.status, job=found)
         installed, workload = await self._queued(resource, found)
-        pods = (await self._api.list(PODS, namespace=namespace, labels={POD_LABEL: name})).items if found else ()
+        pods = await self._pods(found) if found else ()
         return JobObserved(
             uid=seen.uid,
             now=seen.now,
@@ -91,6 +94,11 @@ class _Gathering:
             refusal=await self._refusal(found) if found and not pods else "",
             log=await self._log(found, pods) if found else "",
         )
+
+    async def _pods(self, found: KubernetesObject) -> Sequence[KubernetesObject]:
+        """The pods of this very Job: one of the same name that was deleted may still have some."""
+        metadata = found["metadata"]
+        return (await self._api.list(PODS, namespace=metadata["namespace"], labels={POD_LABEL: metadata["uid"]})).items
 
     async def _queued(self, resource: JobResource, found: KubernetesObject | None) -> tuple[bool, KubernetesObject | None]:
         """Whether Kueue is there, and its Workload for the Job."""
@@ -112,7 +120,8 @@ class _Gathering:
         metadata = found["metadata"]
         fields = {"involvedObject.uid": metadata["uid"], "reason": "FailedCreate"}
         events = (await self._api.list(EVENTS, namespace=metadata["namespace"], fields=fields)).items
-        return str(events[-1].get("message", "")) if events else ""
+        newest = max(events, key=lambda event: str(event.get("lastTimestamp")), default={})
+        return str(newest.get("message", ""))
 
     async def _log(self, found: KubernetesObject, pods: Sequence[KubernetesObject]) -> str:
         end, failed = last_end(pods), condition(found, "Failed").get("status") == "True"
@@ -134,7 +143,7 @@ def reconcile(resource: JobResource, observed: JobObserved) -> Plan:
     parts = _conditions(resource, observed, result)
     new = [Owned(CONFIG_MAPS, config_map(resource)), Owned(JOBS, job(resource))] if found is None else []
     return Plan(
-        conditions=[*parts, *_later(resource), _complete(parts, result)],
+        conditions=[*parts, *_later(resource), _complete(parts, ended=result is not None)],
         status=_status(resource, observed, result),
         apply=new,
         again_ms=_again_ms(resource, observed, result),
@@ -145,7 +154,7 @@ def _conditions(resource: JobResource, observed: JobObserved, result: Result | N
     accepted = Condition("Accepted", State.TRUE, "Accepted")
     if result is not None:
         admission = Condition("Admitted", State.TRUE, "Admitted" if resource.spec.queue else "NoQueue")
-        return [accepted, admission, Condition("Running", State.FALSE, "Ended")]
+        return [accepted, admission, Condition("Running", State.FALSE, result.reason, result.message)]
     admission = admitted(resource.spec.queue, observed.workload, installed=observed.kueue_installed)
     return [accepted, admission, _running(observed, admission)]
 
@@ -163,13 +172,13 @@ def _running(observed: JobObserved, admission: Condition) -> Condition:
     return Condition("Running", State.FALSE, "Starting", "the pod is being started")
 
 
-def _complete(parts: Sequence[Condition], result: Result | None) -> Condition:
+def _complete(parts: Sequence[Condition], *, ended: bool) -> Condition:
     """False only after a failure; until the end it is unknown, for the reason that holds it up."""
-    if result is not None:
-        return Condition("Complete", State.TRUE if result.succeeded else State.FALSE, result.reason, result.message)
-    held_up = next((one for one in parts if not one.is_true), None)
-    if held_up is None:
-        return Condition("Complete", State.UNKNOWN, "Running")
+    running = next(one for one in parts if one.type == "Running")
+    if ended:
+        state = State.TRUE if running.reason == SUCCEEDED else State.FALSE
+        return Condition("Complete", state, running.reason, running.message)
+    held_up = next((one for one in parts if not one.is_true), running)
     return Condition("Complete", State.UNKNOWN, held_up.reason, held_up.message)
 
 
@@ -211,8 +220,10 @@ def _ended(resource: JobResource, observed: JobObserved) -> Plan:
     left_ms = _left_ms(resource.spec.ttl, str(observed.stored["completedAt"]), observed.now)
     found = observed.job if observed.job and owned_by(observed.job, observed.uid) else None
     over = found is not None and left_ms is not None and left_ms <= 0
+    kept = [_stored(one) for one in observed.stored["conditions"] if one["type"] != "Complete"]
     return Plan(
-        conditions=[_stored(one) for one in observed.stored.get("conditions", [])],
+        # An error on the way may have been written over Complete; how it ended stands in Running, too.
+        conditions=[*kept, _complete(kept, ended=True)],
         status={key: observed.stored[key] for key in _KEPT if key in observed.stored},
         delete=[Owned(JOBS, found), Owned(CONFIG_MAPS, config_map(resource))] if found and over else [],
         again_ms=left_ms if found and left_ms is not None and left_ms > 0 else None,

@@ -11,6 +11,7 @@ from toolorchestra.operator.services.pods import condition, shortened, terminate
 MAX_METRICS: Final = 64
 MAX_VALUE: Final = 256
 MAX_LOCATION: Final = 2_048
+SUCCEEDED: Final = "Succeeded"
 _DEADLINE: Final = "DeadlineExceeded"
 
 
@@ -34,7 +35,7 @@ def result_of(job: KubernetesObject, pods: Sequence[KubernetesObject], *, log: s
     metrics, location = report(str(end.get("message") or ""))
     if complete.get("status") == "True":
         at = str(job["status"].get("completionTime") or complete.get("lastTransitionTime"))
-        return Result(True, at, "Succeeded", exit_code=end.get("exitCode"), metrics=metrics, location=location)
+        return Result(True, at, SUCCEEDED, exit_code=end.get("exitCode"), metrics=metrics, location=location)
     if failed.get("status") != "True":
         return None
     reason, message = _cause(failed, end, log)

@@ -60,20 +60,21 @@ class Sweeper:
         self.swept = True
 
     async def run_forever(self, interval_ms: int) -> None:
-        """Sweep at intervals; a failed sweep is the next one's work."""
+        """Sweep at intervals."""
         while True:
             await asyncio.sleep(jittered(interval_ms) / 1_000)
-            for name, kind in self._kinds.items():
-                try:
-                    if await self.sweep(kind):
-                        self._watches.beat(name)
-                except ToolOrchestraError as error:
-                    logger.warning("list_failed", kind=name, reason=str(error))
+            await self.sweep()
 
-    async def sweep(self, kind: Kind[Any, Any]) -> bool:
-        """Bring the index up to date; False if the watch had told nothing of a change that is older than the grace."""
-        before = await self._list(kind)
+    async def sweep(self) -> None:
+        """Bring the index up to date. A kind of which nothing was missed for longer than the grace gives a sign of life."""
+        listed = {name: await self._try_list(name, kind) for name, kind in self._kinds.items()}
         await asyncio.sleep(self._grace_s)
+        for name, bodies in listed.items():
+            if bodies is not None and not await self._missed(self._kinds[name], bodies):
+                self._watches.beat(name)
+
+    async def _missed(self, kind: Kind[Any, Any], before: Sequence[KubernetesObject]) -> bool:
+        """Whether the watch had told nothing of what the list showed; it is taken in."""
         missed = [body for body in before if self._noticer.resource(body)]
         there = {reference_of(body) for body in before}
         absent = [one for one in self._index if one.reference.kind == kind.of.kind and one.reference not in there]
@@ -81,11 +82,21 @@ class Sweeper:
             missed += await self._if_gone(kind, entry.reference)
         if missed:
             logger.warning("watch_missed", kind=kind.of.kind, objects=len(missed))
-        return not missed
+        return bool(missed)
+
+    async def _try_list(self, name: str, kind: Kind[Any, Any]) -> list[KubernetesObject] | None:
+        try:
+            return await self._list(kind)
+        except ToolOrchestraError as error:
+            logger.warning("list_failed", kind=name, reason=str(error))
+            return None
 
     async def _if_gone(self, kind: Kind[Any, Any], reference: Reference) -> list[KubernetesObject]:
         """What the list did not show was made since, or is gone and the watch did not say so."""
-        body = await self._api.get(kind.of, reference.name, namespace=reference.namespace)
+        try:
+            body = await self._api.get(kind.of, reference.name, namespace=reference.namespace)
+        except ToolOrchestraError:
+            return []  # the next sweep asks again
         entry = self._index.get(reference)
         if body is not None or entry is None or not self._noticer.resource_gone(reference):
             return []

@@ -17,6 +17,8 @@ from toolorchestra.core.errors import ToolOrchestraError, UnavailableError
 CONNECT_S: Final = 5.0
 READ_S: Final = 60.0
 API_KEY: Final = "API key"
+ADMINISTRATOR: Final = "administrator's token"
+KUBECONFIG: Final = "token of the cluster"
 RUN_ID_HEADER: Final = "x-toolorchestra-run-id"
 
 _HINTS: Final[Mapping[str, str]] = {
@@ -62,7 +64,7 @@ class Client:
             base_url=self.url,
             headers={"authorization": f"Bearer {token}"} if token else {},
             timeout=httpx.Timeout(READ_S, connect=CONNECT_S),
-            trust_env=not _is_loopback(self.url),  # a proxy does not lead to this machine
+            trust_env=not is_loopback(self.url),  # a proxy does not lead to this machine
         )
 
     def __enter__(self) -> Self:
@@ -146,6 +148,8 @@ class Client:
         )
 
     def _hint(self, code: str | None, status: int) -> str | None:
+        if self._credential == KUBECONFIG:
+            return None  # the platform's own message says which right or audience is missing
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) and self._credential != API_KEY:
             return f"the {self._credential} is not accepted; name its file with --admin-token-file"
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR and self._logs:
@@ -162,7 +166,8 @@ class Client:
         return UnavailableError(f"the connection to {self.url} broke: {error}", hint=self._logs and f"see {self._logs}")
 
 
-def _is_loopback(url: str) -> bool:
+def is_loopback(url: str) -> bool:
+    """Whether a URL leads to this machine itself."""
     host = httpx.URL(url).host
     try:
         return host == "localhost" or ip_address(host).is_loopback

@@ -8,10 +8,11 @@ What the server cannot check, the operator reports as ``Accepted=False``, and fi
 
 - ``Tool.spec.parameters`` is a sound JSON Schema (its content is opaque to CEL);
 - ``BudgetPolicy.spec.timeZone`` is a known IANA zone;
-- names that collide across objects, references to what does not exist.
+- names that collide across objects, references to what does not exist;
+- a job's ``config`` in which a key at the top was only renamed: CEL compares opaque objects by the keys that both have.
 
-The two differ on purpose where the API server is milder: null stands for a default, 1.0 is a whole number, and ``mcp.stdio`` is
-admitted (the operator says ``StdioNotAllowed``).
+Where the API server is milder: null stands for a default, 1.0 is a whole number, and ``mcp.stdio`` is admitted (the operator
+says ``StdioNotAllowed``).
 """
 
 from collections.abc import Mapping

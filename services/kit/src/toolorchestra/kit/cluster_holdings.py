@@ -125,7 +125,8 @@ def _newer(before: _Held, key: Identity, document: KubernetesObject) -> _Held:
             return replace(fresh, resource=before.resource, seen=before.seen, problem=_problem(key, error, before.resource))
     seen = observation_of(resource, status)
     if seen is not None:
-        return replace(fresh, resource=resource, seen=seen, current=True)
+        same = resource is before.resource and seen == before.seen
+        return replace(fresh, resource=resource, seen=before.seen if same else seen, current=True)
     kept = before.seen if resource is before.resource else carried(resource, before.resource, before.seen)
     return replace(fresh, resource=resource, seen=kept or outlived(resource, status))
 

@@ -28,7 +28,7 @@ AGAIN_S: Final = 30.0  # between looks of our own at the same object
 WATCH_S: Final = (60, 90)  # a watch ends by itself, so a connection that died silently is found
 BACK_OFF_S: Final = (0.25, 5.0)
 RELIST_AFTER: Final = 5  # failed watches in a row
-CHUNK: Final = 50  # objects parsed before others get their turn
+CHUNK: Final = 20  # objects parsed before others get their turn
 
 _Part: TypeAlias = tuple[ResourceType, str | None]  # a kind, in one namespace or in all
 

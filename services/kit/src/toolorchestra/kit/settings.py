@@ -9,6 +9,7 @@ file of the same name in the folder ``TOOLORCHESTRA_SECRETS_FOLDER``: passwords 
 import os
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, Self
 
@@ -37,6 +38,13 @@ class LogSettings(Group):
     format: Literal["json", "console"] = Field(default="json", description="One JSON object or one coloured line each.")
 
 
+class Dialect(StrEnum):
+    """Whose names the attributes of spans have."""
+
+    GEN_AI = "gen_ai"
+    OPENINFERENCE = "openinference"
+
+
 class TelemetrySettings(Group):
     """Where traces go: to a collector, else to files, else nowhere."""
 
@@ -47,6 +55,9 @@ class TelemetrySettings(Group):
     max_file_bytes: int = Field(default=32_000_000, ge=10_000, description="Size at which a span file is followed by another.")
     max_folder_bytes: int = Field(default=500_000_000, ge=10_000, description="Size at which the oldest files are removed.")
     keep_days: int = Field(default=7, ge=1, description="Span files older than this are removed.")
+    dialect: Dialect = Field(
+        default=Dialect.GEN_AI, description="Names of spans' attributes: OpenTelemetry's `gen_ai`, or `openinference`."
+    )
     sample_ratio: float = Field(default=1.0, ge=0, le=1, description="Share of new traces that are kept.")
     delay_ms: int = Field(default=250, ge=10, description="Longest time a finished span waits to be written, in ms.")
 

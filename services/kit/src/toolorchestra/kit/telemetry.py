@@ -16,7 +16,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from toolorchestra.kit.settings import TelemetrySettings
+from toolorchestra.kit.dialects import OpenInferenceExporter
+from toolorchestra.kit.settings import Dialect, TelemetrySettings
 from toolorchestra.kit.spanfiles import FileSpanExporter
 
 _FLUSH_MS = 5_000
@@ -75,8 +76,11 @@ def extract(headers: Mapping[str, str]) -> Context:
 
 
 def _exporter(service: str, settings: TelemetrySettings) -> SpanExporter | None:
+    exporter: SpanExporter
     if settings.otlp_endpoint:
-        return OTLPSpanExporter(endpoint=f"{settings.otlp_endpoint.rstrip('/')}/v1/traces")
-    if settings.traces_folder:
-        return FileSpanExporter(settings.traces_folder, service=service, settings=settings)
-    return None
+        exporter = OTLPSpanExporter(endpoint=f"{settings.otlp_endpoint.rstrip('/')}/v1/traces")
+    elif settings.traces_folder:
+        exporter = FileSpanExporter(settings.traces_folder, service=service, settings=settings)
+    else:
+        return None
+    return OpenInferenceExporter(exporter) if settings.dialect is Dialect.OPENINFERENCE else exporter

@@ -98,8 +98,8 @@ class CallRecord:
 async def claim(database: Database, call_id: str, *, lease_ms: int) -> Claim | StoredCall:
     """Take a call to execute it. When somebody was first or it is over: what is stored of it, to leave alone.
 
-    A call that waits is taken in one round trip. A repeated attempt takes more: it settles the lost one as an estimate and takes
-    a hold of its own; if the budget refuses that, the call is finished as denied. Raises NotFoundError.
+    A call that waits is taken in one round trip. A repeated attempt takes more: it settles the lost one as an estimate and
+    takes a hold of its own; if the budget refuses that, the call is finished as denied. Raises NotFoundError.
     """
     values = {"call": call_id, "lease_ms": lease_ms}
     (rows,) = await database.execute([step("calls", "claim", **values)])

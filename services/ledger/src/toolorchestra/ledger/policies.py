@@ -1,7 +1,7 @@
 """Budget policies: what limits a tenant now. An edit is one transaction under the tenant's lock and gives no money back."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -105,6 +105,22 @@ async def key_budget(connection: Connection, tenant: str, key: str) -> list[Wind
     values = {"account": money.key_account(tenant, key)}
     rows = await connection.rows(step("policies", "budget", **values))
     return [WindowBudget(**row | {"unit": Unit(row["unit"])}) for row in rows]
+
+
+def used_percent(window: WindowBudget) -> int | None:
+    """How much of a limit is spent or held, rounded down; None where there is no limit to come near to."""
+    if window.limit is None or window.unit is Unit.SLOTS:
+        return None
+    return (window.spent + window.held) * 100 // window.limit if window.limit else 100
+
+
+def reached(window: WindowBudget, alerts: Iterable[int]) -> tuple[int, ...]:
+    """Those of a policy's percentages that a window has reached, ascending.
+
+    The one rule of what counts as near a limit: what is spent or held, as for a hold when it is granted or refused.
+    """
+    used = used_percent(window)
+    return tuple(sorted({percent for percent in alerts if used is not None and percent <= used}))
 
 
 def spec_hash(spec: BudgetPolicySpec) -> str:

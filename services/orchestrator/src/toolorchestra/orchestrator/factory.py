@@ -1,5 +1,6 @@
 """Builds the orchestrator's parts; the only place that knows how they hang together."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -15,6 +16,7 @@ from toolorchestra.orchestrator.services.administration import Administration
 from toolorchestra.orchestrator.services.authentication import Authenticator, ServiceAccounts
 from toolorchestra.orchestrator.services.authority import AdminTokens, Authority, KubernetesAuthority
 from toolorchestra.orchestrator.services.budget import Budgets
+from toolorchestra.orchestrator.services.budgetwatch import BudgetWatch
 from toolorchestra.orchestrator.services.catalogue import Catalogue
 from toolorchestra.orchestrator.services.chat import ChatService
 from toolorchestra.orchestrator.services.continuing import Continuer
@@ -68,6 +70,7 @@ class Factory:
         self.metrics = Metrics()
         self._context = context
         self._draining = False
+        self.closing = asyncio.Event()  # the last moment to answer who still waits
         self._accounts = AccountStore(context.database, context.pepper)
         self._budgets = Budgets(context.registry, settings.default_budget)
         self._runs = RunStore(context.database, owner=settings.owner, lease_ms=settings.lease_ms)
@@ -87,6 +90,7 @@ class Factory:
             metrics=self.metrics,
             has_signals=settings.signal_url is not None,
         )
+        self.budget_watch = BudgetWatch(self._accounts, self.metrics)
         self.metrics.active_runs.set_function(lambda: self.manager.active)
         self.discovery = Discovery(
             registry=context.registry,

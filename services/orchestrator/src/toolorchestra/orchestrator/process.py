@@ -41,7 +41,12 @@ async def open_process(settings: OrchestratorSettings) -> AsyncIterator[Factory]
         await factory.discovery.start()
         background = [
             asyncio.create_task(keep_running(part.run_forever), name=name)
-            for name, part in (("discovery", factory.discovery), ("upkeep", factory.upkeep), ("outbox", factory.outbox))
+            for name, part in (
+                ("discovery", factory.discovery),
+                ("upkeep", factory.upkeep),
+                ("outbox", factory.outbox),
+                ("budgets", factory.budget_watch),
+            )
         ]
         try:
             yield factory

@@ -1,5 +1,6 @@
 """The HTTP server of a replica: told to stop, it first hands its runs over, and answers their clients meanwhile."""
 
+import asyncio
 import socket
 from time import monotonic
 from typing import Final
@@ -10,8 +11,8 @@ from typing_extensions import override
 
 from toolorchestra.orchestrator.factory import Factory
 
-
 LEAST_S: Final = 1  # for connections, when runs took all of the time
+FAREWELL_S: Final = 0.5  # of it, to tell who still waits that another replica will answer
 
 
 class DrainingServer(uvicorn.Server):
@@ -31,5 +32,6 @@ class DrainingServer(uvicorn.Server):
             began = monotonic()
             await factory.drain()
             left_s = factory.settings.drain_ms / 1_000 - (monotonic() - began)
-            self.config.timeout_graceful_shutdown = max(LEAST_S, round(left_s))
+            self.config.timeout_graceful_shutdown = grace_s = max(LEAST_S, round(left_s))
+            asyncio.get_running_loop().call_later(grace_s - FAREWELL_S, factory.closing.set)
         await super().shutdown(sockets)

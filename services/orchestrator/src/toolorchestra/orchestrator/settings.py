@@ -50,7 +50,9 @@ class OrchestratorSettings(Settings):
         default="toolorchestra", min_length=1, description="Audience that a ServiceAccount token must be made for."
     )
     key_pepper_file: Path = Field(description="0600 file with the pepper of API keys.")
-    default_budget: BudgetPolicySpec = Field(default=BudgetPolicySpec(), description="Policy of tenants without their own.")
+    default_budget: BudgetPolicySpec = Field(
+        default_factory=BudgetPolicySpec, description="Policy of tenants without their own."
+    )
     owner: str = Field(default_factory=_owner, description="Name of this replica in leases.")
     lease_ms: int = Field(default=15_000, ge=1_000, description="A run without a sign of life for this long is taken over.")
     probe_interval_s: float = Field(default=30.0, gt=0, description="Time between probes of tools and models.")

@@ -14,6 +14,7 @@ from toolorchestra.core.loop.journal import Stamped
 from toolorchestra.core.registry import Catalog, Identity, Observation, hashes_in
 from toolorchestra.core.resources import BudgetPolicySpec
 from toolorchestra.executors.probe import ObservationKey
+from toolorchestra.ledger.alerts import Alert, TenantWindow
 from toolorchestra.ledger.calls import CallState, StoredCall
 from toolorchestra.ledger.keys import KeyLimits, KeyRecord, NewKey, Scopes
 from toolorchestra.ledger.policies import WindowBudget
@@ -95,6 +96,8 @@ class MemoryAccounts(AccountStore):
         self.sources: dict[str, str] = {}
         self.adjustments: list[tuple[str, int, str, str]] = []
         self.windows: list[WindowBudget] = []
+        self.filled: list[TenantWindow] = []
+        self.alerts: list[Alert] = []  # told once
         self.rows: list[UsageRow] = []
         self.focus: list[dict[str, str]] = []
 
@@ -145,6 +148,11 @@ class MemoryAccounts(AccountStore):
     @override
     async def budget(self, tenant: str) -> list[WindowBudget]:
         return self.windows
+
+    @override
+    async def look_at_budgets(self) -> tuple[list[TenantWindow], list[Alert]]:
+        told, self.alerts = self.alerts, []
+        return self.filled, told
 
     @override
     async def usage(self, tenant: str, since: datetime, until: datetime, group_by: Sequence[str]) -> list[UsageRow]:
@@ -210,6 +218,7 @@ class MemoryRuns(RunStore):
         self.retries: dict[str, str] = {}  # body hash → run
         self.error: ToolOrchestraError | None = None
         self.given_back: list[Collection[str] | None] = []
+        self.asked_to_take_over = 0
         self.charges: dict[str, int] = {}  # by call
         self.wishes: dict[str, str] = {}  # who wishes the end of a run
         self.cancelled: list[tuple[str, str]] = []
@@ -249,6 +258,11 @@ class MemoryRuns(RunStore):
     async def request_cancel(self, tenant: str, run_id: str, by: str) -> RunState:
         self.cancelled.append((run_id, by))
         return self.states[run_id]
+
+    @override
+    async def take_over(self, count: int) -> list[RunRecord]:
+        self.asked_to_take_over += 1
+        return []
 
     @override
     async def renew_leases(self, driven: Collection[str]) -> dict[str, str | None]:

@@ -11,13 +11,17 @@ from toolorchestra.cli.asking import Answer, Question, ask
 from toolorchestra.cli.client import Client, path
 from toolorchestra.cli.connection import (
     DEFAULT_STATE,
+    AccountOption,
     Connection,
+    ContextOption,
     JsonOption,
     KeyOption,
+    NamespaceOption,
     NotRunningError,
     StateOption,
     UrlOption,
 )
+from toolorchestra.cli.kubectl import Cluster
 from toolorchestra.cli.platform.background import start_in_background
 from toolorchestra.cli.platform.options import UpOptions, usual_port
 from toolorchestra.cli.shell import Shell
@@ -50,6 +54,9 @@ def ask_command(
     start: Annotated[bool, typer.Option("--up", help="Start a platform in the background if none runs here.")] = False,
     as_json: JsonOption = False,
     url: UrlOption = None,
+    cluster: ContextOption = None,
+    namespace: NamespaceOption = None,
+    account: AccountOption = None,
     key: KeyOption = None,
     state: StateOption = DEFAULT_STATE,
 ) -> None:
@@ -63,7 +70,7 @@ def ask_command(
         timeout_s=_seconds(timeout),
     )
     shell = context.ensure_object(Shell)
-    with _connect(shell, url, state, start=start).client(key) as client:
+    with _connect(shell, url, state, Cluster(cluster, namespace, account), start=start).client(key) as client:
         if dry_run:
             show_plan(shell, client.post("/v1/plan", asked.body()), as_json=as_json)
         elif as_json:
@@ -137,9 +144,9 @@ class _Voice:
         self._mid_line = False
 
 
-def _connect(shell: Shell, url: str | None, state: Path, *, start: bool) -> Connection:
+def _connect(shell: Shell, url: str | None, state: Path, cluster: Cluster, *, start: bool) -> Connection:
     try:
-        return Connection.find(url, state)
+        return Connection.find(url, state, cluster)
     except NotRunningError as error:
         if not start:
             raise NotRunningError(error.message, hint=f"{error.hint}, or add --up") from None

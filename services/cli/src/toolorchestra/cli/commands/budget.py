@@ -7,14 +7,16 @@ import typer
 from toolorchestra.cli.client import path
 from toolorchestra.cli.connection import (
     DEFAULT_STATE,
-    TENANT,
+    AccountOption,
     AdminTokenOption,
     Connection,
+    ContextOption,
     JsonOption,
     StateOption,
     TenantOption,
     UrlOption,
 )
+from toolorchestra.cli.kubectl import Cluster
 from toolorchestra.cli.shell import Shell
 from toolorchestra.cli.views.tables import new_table
 from toolorchestra.cli.views.values import moment, text, usd
@@ -36,16 +38,19 @@ def _about() -> None:
 
 def show_command(
     context: typer.Context,
-    tenant: TenantOption = TENANT,
+    tenant: TenantOption = None,
     as_json: JsonOption = False,
     url: UrlOption = None,
+    cluster: ContextOption = None,
+    account: AccountOption = None,
     admin_token_file: AdminTokenOption = None,
     state: StateOption = DEFAULT_STATE,
 ) -> None:
     """Show every limit with what is spent, held and left of it."""
     shell = context.ensure_object(Shell)
-    with Connection.find(url, state).admin(admin_token_file) as admin:
-        found = admin.get(path("admin", "v1", "tenants", tenant, "budget"))
+    platform = Connection.find(url, state, Cluster(cluster, tenant, account))
+    with platform.admin(admin_token_file) as admin:
+        found = admin.get(path("admin", "v1", "tenants", platform.tenant, "budget"))
     if as_json:
         shell.data(found)
         return

@@ -8,14 +8,16 @@ from rich.text import Text
 from toolorchestra.cli.client import path
 from toolorchestra.cli.connection import (
     DEFAULT_STATE,
-    TENANT,
+    AccountOption,
     AdminTokenOption,
     Connection,
+    ContextOption,
     JsonOption,
     StateOption,
     TenantOption,
     UrlOption,
 )
+from toolorchestra.cli.kubectl import Cluster
 from toolorchestra.cli.shell import Shell
 from toolorchestra.cli.views.tables import records
 from toolorchestra.core.errors import InvalidRequestError
@@ -44,9 +46,11 @@ def create_command(
     ] = None,
     tool: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only these tools. Default: all.")] = None,
     expires_in_days: Annotated[int | None, typer.Option(min=1, max=3650, help="Days until it expires. Default: 90.")] = None,
-    tenant: TenantOption = TENANT,
+    tenant: TenantOption = None,
     as_json: JsonOption = False,
     url: UrlOption = None,
+    cluster: ContextOption = None,
+    account: AccountOption = None,
     admin_token_file: AdminTokenOption = None,
     state: StateOption = DEFAULT_STATE,
 ) -> None:
@@ -59,27 +63,31 @@ def create_command(
     }
     body = {"name": name, **{field: value for field, value in wishes.items() if value is not None}}
     shell = context.ensure_object(Shell)
-    with Connection.find(url, state).admin(admin_token_file) as admin:
-        created = admin.post(_path(tenant), body)
+    platform = Connection.find(url, state, Cluster(cluster, tenant, account))
+    with platform.admin(admin_token_file) as admin:
+        created = admin.post(_path(platform), body)
     if as_json:
         shell.data(created)
         return
     shell.raw(f"{created['key']}\n")
-    shell.note(f"key {created['id']} of tenant {tenant}; it is not shown again")
+    shell.note(f"key {created['id']} of tenant {platform.tenant}; it is not shown again")
 
 
 def list_command(
     context: typer.Context,
-    tenant: TenantOption = TENANT,
+    tenant: TenantOption = None,
     as_json: JsonOption = False,
     url: UrlOption = None,
+    cluster: ContextOption = None,
+    account: AccountOption = None,
     admin_token_file: AdminTokenOption = None,
     state: StateOption = DEFAULT_STATE,
 ) -> None:
     """List the keys of a tenant, without their secrets."""
     shell = context.ensure_object(Shell)
-    with Connection.find(url, state).admin(admin_token_file) as admin:
-        found = admin.get(_path(tenant))
+    platform = Connection.find(url, state, Cluster(cluster, tenant, account))
+    with platform.admin(admin_token_file) as admin:
+        found = admin.get(_path(platform))
     if as_json:
         shell.data(found)
         return
@@ -89,14 +97,17 @@ def list_command(
 def revoke_command(
     context: typer.Context,
     key_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the key, as `keys list` shows it.")],
-    tenant: TenantOption = TENANT,
+    tenant: TenantOption = None,
     url: UrlOption = None,
+    cluster: ContextOption = None,
+    account: AccountOption = None,
     admin_token_file: AdminTokenOption = None,
     state: StateOption = DEFAULT_STATE,
 ) -> None:
     """Revoke a key; runs under way stop at their next step."""
-    with Connection.find(url, state).admin(admin_token_file) as admin:
-        admin.delete(_path(tenant) + path(key_id))
+    platform = Connection.find(url, state, Cluster(cluster, tenant, account))
+    with platform.admin(admin_token_file) as admin:
+        admin.delete(_path(platform) + path(key_id))
     context.ensure_object(Shell).out.print(Text(f"{key_id} is revoked"))
 
 
@@ -112,5 +123,5 @@ def read_limits(words: list[str]) -> dict[str, Any]:
     return limits
 
 
-def _path(tenant: str) -> str:
-    return path("admin", "v1", "tenants", tenant, "keys")
+def _path(platform: Connection) -> str:
+    return path("admin", "v1", "tenants", platform.tenant, "keys")

@@ -4,7 +4,18 @@ from typing import Any
 
 import typer
 
-from toolorchestra.cli.connection import DEFAULT_STATE, Connection, JsonOption, KeyOption, StateOption, UrlOption
+from toolorchestra.cli.connection import (
+    DEFAULT_STATE,
+    AccountOption,
+    Connection,
+    ContextOption,
+    JsonOption,
+    KeyOption,
+    NamespaceOption,
+    StateOption,
+    UrlOption,
+)
+from toolorchestra.cli.kubectl import Cluster
 from toolorchestra.cli.shell import Shell
 from toolorchestra.cli.views.tables import new_table
 from toolorchestra.cli.views.values import text, usd
@@ -19,12 +30,15 @@ def models_command(
     context: typer.Context,
     as_json: JsonOption = False,
     url: UrlOption = None,
+    cluster: ContextOption = None,
+    namespace: NamespaceOption = None,
+    account: AccountOption = None,
     key: KeyOption = None,
     state: StateOption = DEFAULT_STATE,
 ) -> None:
     """List the names that may stand in --model: orchestrators, and models behind them."""
     shell = context.ensure_object(Shell)
-    with Connection.find(url, state).client(key) as client:
+    with Connection.find(url, state, Cluster(cluster, namespace, account)).client(key) as client:
         found = client.get("/v1/models")
     if as_json:
         shell.data(found)

@@ -95,7 +95,7 @@ def _running(options: UpOptions) -> Platform | None:
     except NotRunningError:
         return None
     key = found.local.api_key() if found.local else None
-    return Platform(found.url, key) if key else None
+    return Platform(found.url, key) if found.url and key else None
 
 
 def _go_on() -> RenderableType:

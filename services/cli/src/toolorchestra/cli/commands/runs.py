@@ -8,7 +8,18 @@ import typer
 from rich.text import Text
 
 from toolorchestra.cli.client import Client, path
-from toolorchestra.cli.connection import DEFAULT_STATE, Connection, JsonOption, KeyOption, StateOption, UrlOption
+from toolorchestra.cli.connection import (
+    DEFAULT_STATE,
+    AccountOption,
+    Connection,
+    ContextOption,
+    JsonOption,
+    KeyOption,
+    NamespaceOption,
+    StateOption,
+    UrlOption,
+)
+from toolorchestra.cli.kubectl import Cluster
 from toolorchestra.cli.platform.folder import StateFolder
 from toolorchestra.cli.shell import Shell
 from toolorchestra.cli.views.run import conversation, run_view, runs_table
@@ -32,14 +43,18 @@ def list_command(
     context: typer.Context,
     limit: Annotated[int, typer.Option(min=1, max=200, help="Most runs shown.")] = 20,
     after: Annotated[str | None, typer.Option(metavar="RUN", help="Older than this run.")] = None,
+    *,
     as_json: JsonOption = False,
     url: UrlOption = None,
+    cluster: ContextOption = None,
+    namespace: NamespaceOption = None,
+    account: AccountOption = None,
     key: KeyOption = None,
     state: StateOption = DEFAULT_STATE,
 ) -> None:
     """List runs, newest first."""
     shell = context.ensure_object(Shell)
-    with Connection.find(url, state).client(key) as client:
+    with Connection.find(url, state, Cluster(cluster, namespace, account)).client(key) as client:
         found = client.get("/v1/runs", limit=limit, after=after)
     if as_json:
         shell.data(found)
@@ -57,14 +72,18 @@ def show_command(
     traces: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder with span files. Default: the one of --state.", file_okay=False)
     ] = None,
+    *,
     as_json: JsonOption = False,
     url: UrlOption = None,
+    cluster: ContextOption = None,
+    namespace: NamespaceOption = None,
+    account: AccountOption = None,
     key: KeyOption = None,
     state: StateOption = DEFAULT_STATE,
 ) -> None:
     """Show one run: each decision with its reason, each call with its time and price."""
     shell = context.ensure_object(Shell)
-    with Connection.find(url, state).client(key) as client:
+    with Connection.find(url, state, Cluster(cluster, namespace, account)).client(key) as client:
         found = client.get(path("v1", "runs", run or _newest(client)))
     if as_json:
         shell.data(found)
@@ -77,10 +96,17 @@ def show_command(
 
 
 def cancel_command(
-    context: typer.Context, run: RunArgument, url: UrlOption = None, key: KeyOption = None, state: StateOption = DEFAULT_STATE
+    context: typer.Context,
+    run: RunArgument,
+    url: UrlOption = None,
+    cluster: ContextOption = None,
+    namespace: NamespaceOption = None,
+    account: AccountOption = None,
+    key: KeyOption = None,
+    state: StateOption = DEFAULT_STATE,
 ) -> None:
     """Cancel a run at its next step."""
-    with Connection.find(url, state).client(key) as client:
+    with Connection.find(url, state, Cluster(cluster, namespace, account)).client(key) as client:
         client.post(path("v1", "runs", run, "cancel"))
     context.ensure_object(Shell).out.print(Text(f"{run} will be cancelled at its next step"))
 
@@ -88,15 +114,19 @@ def cancel_command(
 def delete_command(
     context: typer.Context,
     run: RunArgument,
+    *,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     url: UrlOption = None,
+    cluster: ContextOption = None,
+    namespace: NamespaceOption = None,
+    account: AccountOption = None,
     key: KeyOption = None,
     state: StateOption = DEFAULT_STATE,
 ) -> None:
     """Remove the contents of a run for good; what it cost stays in the books."""
     if not yes:
         typer.confirm(f"Remove the contents of {run}?", abort=True)
-    with Connection.find(url, state).client(key) as client:
+    with Connection.find(url, state, Cluster(cluster, namespace, account)).client(key) as client:
         client.delete(path("v1", "runs", run))
     context.ensure_object(Shell).out.print(Text(f"the contents of {run} are removed"))
 

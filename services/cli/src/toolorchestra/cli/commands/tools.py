@@ -7,7 +7,18 @@ import typer
 from rich.text import Text
 
 from toolorchestra.cli.client import path
-from toolorchestra.cli.connection import DEFAULT_STATE, Connection, JsonOption, KeyOption, StateOption, UrlOption
+from toolorchestra.cli.connection import (
+    DEFAULT_STATE,
+    AccountOption,
+    Connection,
+    ContextOption,
+    JsonOption,
+    KeyOption,
+    NamespaceOption,
+    StateOption,
+    UrlOption,
+)
+from toolorchestra.cli.kubectl import Cluster
 from toolorchestra.cli.shell import Shell
 from toolorchestra.cli.views.tables import new_table
 from toolorchestra.cli.views.values import seconds, text, usd
@@ -33,12 +44,15 @@ def list_command(
     context: typer.Context,
     as_json: JsonOption = False,
     url: UrlOption = None,
+    cluster: ContextOption = None,
+    namespace: NamespaceOption = None,
+    account: AccountOption = None,
     key: KeyOption = None,
     state: StateOption = DEFAULT_STATE,
 ) -> None:
     """List tools with their price and whether they are ready."""
     shell = context.ensure_object(Shell)
-    with Connection.find(url, state).client(key) as client:
+    with Connection.find(url, state, Cluster(cluster, namespace, account)).client(key) as client:
         _show(shell, client.get("/v1/tools"), as_json=as_json)
 
 
@@ -50,8 +64,12 @@ def check_command(
             metavar="[TOOL]...", help="Show only these, and fail unless they are ready; also the name of the manifest."
         ),
     ] = None,
+    *,
     as_json: JsonOption = False,
     url: UrlOption = None,
+    cluster: ContextOption = None,
+    namespace: NamespaceOption = None,
+    account: AccountOption = None,
     key: KeyOption = None,
     state: StateOption = DEFAULT_STATE,
 ) -> None:
@@ -60,7 +78,7 @@ def check_command(
     The name of a Tool manifest means all functions that it offers.
     """
     shell = context.ensure_object(Shell)
-    with Connection.find(url, state).client(key) as client:
+    with Connection.find(url, state, Cluster(cluster, namespace, account)).client(key) as client:
         found = client.post("/v1/tools/check", read_s=CALL_TIMEOUT_S)
     broken = bool(faults(found))
     if names:
@@ -89,15 +107,19 @@ def call_command(
         list[str] | None,
         typer.Argument(metavar="[NAME=TEXT | NAME:=JSON | JSON]...", help="Arguments: `expression=2+2`, `n:=3`, or an object."),
     ] = None,
+    *,
     as_json: JsonOption = False,
     url: UrlOption = None,
+    cluster: ContextOption = None,
+    namespace: NamespaceOption = None,
+    account: AccountOption = None,
     key: KeyOption = None,
     state: StateOption = DEFAULT_STATE,
 ) -> None:
     """Call one tool by hand, through the same checks, budget and records as any run."""
     shell = context.ensure_object(Shell)
     body = {"arguments": read_arguments(arguments or [])}
-    with Connection.find(url, state).client(key) as client:
+    with Connection.find(url, state, Cluster(cluster, namespace, account)).client(key) as client:
         result = client.post(path("v1", "tools", name, "call"), body, read_s=CALL_TIMEOUT_S)
     if as_json:
         shell.data(result)

@@ -8,14 +8,16 @@ import typer
 from toolorchestra.cli.client import path
 from toolorchestra.cli.connection import (
     DEFAULT_STATE,
-    TENANT,
+    AccountOption,
     AdminTokenOption,
     Connection,
+    ContextOption,
     JsonOption,
     StateOption,
     TenantOption,
     UrlOption,
 )
+from toolorchestra.cli.kubectl import Cluster
 from toolorchestra.cli.shell import Shell
 from toolorchestra.cli.views.tables import records
 from toolorchestra.core.errors import InvalidRequestError
@@ -38,9 +40,11 @@ def usage_command(
     since: Annotated[str | None, typer.Option(metavar="DATE", help="From this day or moment on, e.g. 2026-11-01.")] = None,
     until: Annotated[str | None, typer.Option(metavar="DATE", help="Before this day or moment.")] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV with the columns of FOCUS.")] = False,
-    tenant: TenantOption = TENANT,
+    tenant: TenantOption = None,
     as_json: JsonOption = False,
     url: UrlOption = None,
+    cluster: ContextOption = None,
+    account: AccountOption = None,
     admin_token_file: AdminTokenOption = None,
     state: StateOption = DEFAULT_STATE,
 ) -> None:
@@ -49,9 +53,10 @@ def usage_command(
         raise InvalidRequestError("--csv and --json exclude each other", hint="leave one out")
     shell = context.ensure_object(Shell)
     groups = _groups(by)
-    usage = path("admin", "v1", "tenants", tenant, "usage")
     span = {"since": _moment(since, "--since"), "until": _moment(until, "--until")}
-    with Connection.find(url, state).admin(admin_token_file) as admin:
+    platform = Connection.find(url, state, Cluster(cluster, tenant, account))
+    usage = path("admin", "v1", "tenants", platform.tenant, "usage")
+    with platform.admin(admin_token_file) as admin:
         if csv:
             shell.raw(admin.text(usage, **span, format="csv"))
             return

@@ -24,6 +24,11 @@ async def valkey_answers(host: str, port: int, *, password: str) -> bool:
     return await _replies(asyncio.open_connection(host, port), hello, b"+OK\r\n+PONG\r\n")
 
 
+async def file_is_there(file: Path) -> bool:
+    """Whether a program has made the file by which it says that it is ready."""
+    return await asyncio.to_thread(file.exists)
+
+
 async def http_answers(host: str, port: int, *, path: str) -> bool:
     """Whether an HTTP server answers this path with 200."""
     hello = f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode()

@@ -190,10 +190,17 @@ def _listens(running: _Running) -> bool:
     try:
         process = psutil.Process(running.process.pid)
         family = [process, *process.children(recursive=True)]
-        sockets = [found for member in family for found in member.net_connections(kind="tcp")]
+        sockets = [found for member in family for found in _connections(member)]
     except psutil.NoSuchProcess:
         return False
     return any(found.status == psutil.CONN_LISTEN and found.laddr.port == port for found in sockets)
+
+
+def _connections(process: psutil.Process) -> list[Any]:
+    """Its TCP sockets; the method has another name before psutil 6."""
+    method = "net_connections" if hasattr(process, "net_connections") else "connections"
+    found: list[Any] = getattr(process, method)(kind="tcp")
+    return found
 
 
 async def _stop(running: _Running) -> None:

@@ -54,11 +54,21 @@ class StateFolder:
     def api_key_file(self) -> Path:
         return self.root / "secrets" / "api-key"
 
+    @property
+    def ready(self) -> Path:
+        """Files by which parts without an address say that they are ready."""
+        return self.root / "ready"
+
+    def ready_file(self, part: str) -> Path:
+        return self.ready / part
+
     def prepare(self) -> None:
-        """Create the folders, and the secrets that are not there yet."""
+        """Create the folders, and the secrets that are not there yet. Parts that were killed left files that are not true."""
         private_folder(self.root)
-        for folder in (self.manifests, self.traces, self.logs, self.admin_token_file.parent):
+        for folder in (self.manifests, self.traces, self.logs, self.ready, self.admin_token_file.parent):
             private_folder(folder)
+        for file in self.ready.iterdir():
+            file.unlink()
         for file in (self.admin_token_file, self.key_pepper_file):
             if not file.exists():
                 write_private(file, secrets.token_urlsafe(SECRET_BYTES))

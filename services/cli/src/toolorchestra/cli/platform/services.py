@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from toolorchestra.cli.embedded.checks import http_answers
+from toolorchestra.cli.embedded.checks import file_is_there, http_answers
 from toolorchestra.cli.embedded.parts import LOOPBACK, Part
 from toolorchestra.cli.platform.folder import StateFolder
 from toolorchestra.cli.platform.options import UpOptions
@@ -49,14 +49,16 @@ def service_parts(options: UpOptions, backing: Backing, programs: Programs) -> l
             url=platform_url(options.port),
             port=options.port,
         ),
-        Part(name="worker", argv=programs.worker, env=env, grace_ms=GRACE_MS),
-        Part(
-            name="sandbox-worker",
-            argv=programs.worker,
-            env={**env, "TOOLORCHESTRA_WORKER_CLASS": "sandbox"},
-            grace_ms=GRACE_MS,
-        ),
+        _worker("worker", "calls", options, env, programs),
+        _worker("sandbox-worker", "sandbox", options, env, programs),
     ]
+
+
+def _worker(name: str, worker_class: str, options: UpOptions, env: Mapping[str, str], programs: Programs) -> Part:
+    """A worker is ready when it says so by a file."""
+    file = StateFolder(options.state.resolve()).ready_file(name)
+    own = {"TOOLORCHESTRA_WORKER_CLASS": worker_class, "TOOLORCHESTRA_READY_FILE": str(file)}
+    return Part(name=name, argv=programs.worker, env={**env, **own}, ready=partial(file_is_there, file), grace_ms=GRACE_MS)
 
 
 def service_environment(options: UpOptions, backing: Backing) -> Mapping[str, str]:
@@ -74,7 +76,6 @@ def service_environment(options: UpOptions, backing: Backing) -> Mapping[str, st
         "EGRESS_ALLOW": json.dumps([*backing.opened, *options.allow_egress]),
         "ADMIN_TOKEN_FILE": str(folder.admin_token_file),
         "KEY_PEPPER_FILE": str(folder.key_pepper_file),
-        "WORKER_CLASS": "calls",
         **_telemetry(options, folder),
     }
     return {f"TOOLORCHESTRA_{name}": value for name, value in environment.items()}

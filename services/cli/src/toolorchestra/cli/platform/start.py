@@ -102,9 +102,9 @@ class Starter:
         self._told("schema", began)
         await broker
         self._check_port()  # much may have happened since the start
-        orchestrator, *workers = service_parts(self.options, backing, self.programs)
-        await self._start(supervisor, orchestrator)
-        await supervisor.start(*workers)  # they take their time, and calls wait for them in the queue
+        async with asyncio.TaskGroup() as group:
+            for part in service_parts(self.options, backing, self.programs):
+                group.create_task(self._start(supervisor, part))
 
     async def _start(self, supervisor: Supervisor, *parts: Part) -> None:
         began = time.monotonic()

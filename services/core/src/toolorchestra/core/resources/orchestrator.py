@@ -92,7 +92,7 @@ class OrchestratorSpec(Model):
     explore: float = Field(default=0.0, ge=0, le=0.05, description="Share of first decisions drawn at random. Default: 0.")
     on_disconnect: Literal["cancel", "continue"] = Field(
         default="cancel",
-        description="When the client goes away: `cancel` (default) at the next transition, or `continue`.",
+        description="When the client goes away: `cancel` (default) unless it is back in 5 s, or `continue`.",
     )
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -14,7 +15,7 @@ from toolorchestra.core.resources import BudgetPolicySpec
 from toolorchestra.core.resources.manifest import describe, first_field
 from toolorchestra.ledger.keys import KeyLimits, KeyRecord, Scopes
 from toolorchestra.ledger.money import Unit
-from toolorchestra.ledger.policies import WindowBudget
+from toolorchestra.ledger.policies import WindowBudget, reached, used_percent
 from toolorchestra.orchestrator.storage.accounts import AccountStore
 
 T = TypeVar("T", bound=BaseModel)
@@ -99,7 +100,11 @@ class Administration:
         return text.getvalue()
 
     async def budget(self, tenant: str) -> dict[str, Any]:
-        return {"object": "list", "tenant": tenant, "data": [_window(w) for w in await self._accounts.budget(tenant)]}
+        """Every limit with its window, how much of it is spent or held, and which of the policy's percentages that reaches."""
+        found = self._registry.catalog().budgets.get((tenant, "default"))
+        percentages = (found.spec if found else self._default).alerts
+        windows = [_window(window, reached(window, percentages)) for window in await self._accounts.budget(tenant)]
+        return {"object": "list", "tenant": tenant, "data": windows}
 
     async def adjust(self, tenant: str, body: Any, author: str) -> dict[str, Any]:
         """A correction as an entry of its own; the past is not edited."""
@@ -137,7 +142,7 @@ def _key(record: KeyRecord) -> dict[str, Any]:
     }
 
 
-def _window(window: WindowBudget) -> dict[str, Any]:
+def _window(window: WindowBudget, alerts: Sequence[int]) -> dict[str, Any]:
     money = window.unit is Unit.MONEY
 
     def amount(value: int | None) -> str | int | None:
@@ -152,6 +157,8 @@ def _window(window: WindowBudget) -> dict[str, Any]:
         "held": amount(window.held),
         "over": amount(window.over),
         "remaining": amount(window.remaining),
+        "used_percent": used_percent(window),
+        "alerts": list(alerts),
         "start": _moment(window.start),
         "end": _moment(window.end),
     }

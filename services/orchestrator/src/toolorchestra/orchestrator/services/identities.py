@@ -69,7 +69,9 @@ class Identities:
         except UnavailableError as error:
             if before is not None and before.identity is not None and before.within(AWAY_S):
                 return before
-            raise UnavailableError(f"tokens cannot be checked now: {error.message}", hint="an API key works") from error
+            raise UnavailableError(
+                f"tokens cannot be checked now: {error.message}", hint=error.hint or "an API key works"
+            ) from error
 
     async def _review(self, key: _Key, token: str) -> _Known:
         now = time.monotonic()

@@ -44,6 +44,7 @@ logger = structlog.get_logger(__name__)
 PASSED_ON: Final = "passthrough:"
 RETURN_GRACE_S: Final = 5.0  # a client that lost its connection may come back: the official SDK retries within this time
 REMOTE_POLL_MS: Final = 1_000
+STOPPING: Final = "the end of this process"
 LISTENING: Final = b'{"listening": true}'
 
 
@@ -96,6 +97,7 @@ class RunManager:
         self._metrics = metrics
         self._poll_ms = POLL_MS if has_signals else BLIND_POLL_MS
         self._driven: dict[str, _Driven] = {}
+        self.draining = False
 
     @property
     def active(self) -> int:
@@ -113,6 +115,8 @@ class RunManager:
     def drive(self, run_id: str, facts: Sequence[Stamped], work: Work) -> None:
         """Do ``work``, which drives the run, in the background. From now on its wishes, listeners and lease are minded."""
         wishes = Wishes()
+        if self.draining:
+            wishes.released.request(STOPPING)
         self._hub.open(run_id, facts)
         task = asyncio.create_task(self._keep(run_id, work(wishes)), name=run_id)
         self._driven[run_id] = _Driven(task, wishes)
@@ -178,8 +182,9 @@ class RunManager:
 
     async def drain(self, seconds: float) -> None:
         """Let go of each run when what is under way is stored; of what takes longer than ``seconds``, in the middle."""
+        self.draining = True
         for driven in self._driven.values():
-            driven.wishes.released.request("the end of this process")
+            driven.wishes.released.request(STOPPING)
         if self._driven:
             await asyncio.wait([driven.task for driven in self._driven.values()], timeout=seconds)
         tasks = [driven.task for driven in self._driven.values()]

@@ -34,6 +34,15 @@ class Metrics:
         self.decision = Histogram(
             "toolorchestra_decision_seconds", "Time of one decision.", ("model",), buckets=LATENCY_BUCKETS, registry=registry
         )
+        self.budget_used = Gauge(
+            "toolorchestra_budget_used_ratio",
+            "Part of a tenant's limit that is spent or held, of the fullest windows of all.",
+            ("tenant", "unit", "window"),
+            registry=registry,
+        )
+        self.budget_alerts = Counter(
+            "toolorchestra_budget_alerts", "Percentages of budgets that were reached.", ("unit", "window"), registry=registry
+        )
 
 
 class Measured(Observer):

@@ -131,8 +131,9 @@ class PassedRun:
         try:
             async with wishes.cancelled.within():
                 await self._pass_on()
-        except TimeoutError:
+        except TimeoutError as late:
             by = wishes.cancelled.by
+            error = late if by is None else None
         except asyncio.CancelledError:  # the process ends, and nobody else can go on with this; its end is stored all the same
             by = STOPPED
         except ToolOrchestraError as failure:

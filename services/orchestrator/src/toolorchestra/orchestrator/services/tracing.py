@@ -40,6 +40,8 @@ def finish_run_span(span: Span, state: State) -> None:
     span.set_attribute(semconv.COST_NANO_USD, state.spent_nano_usd)
     span.set_attribute(semconv.USAGE_INPUT_TOKENS, state.usage.input)
     span.set_attribute(semconv.USAGE_OUTPUT_TOKENS, state.usage.output)
+    if user := state.run.metadata.get("user"):  # an id of the client's own
+        span.set_attribute(semconv.USER_ID, user)
     if state.ended is not None and state.ended.status == "failed":
         span.set_status(Status(StatusCode.ERROR, state.ended.reason))
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from time import monotonic
 
 import structlog
 
@@ -45,21 +46,31 @@ class Upkeep:
         self._manager = manager
         self._waiting = waiting
         self._signals = signals
-        self._lease_ms = lease_ms
+        self._lease_s = lease_ms / 1_000
+        self._patient_until = 0.0
 
     async def run_forever(self) -> None:
         """All chores, each at its own pace, until cancelled."""
-        pause = self._lease_ms / 1000 / LEASE_PARTS
         async with asyncio.TaskGroup() as group:
-            group.create_task(_every(pause, self.keep))
+            group.create_task(_every(self._lease_s / LEASE_PARTS, self.keep))
             group.create_task(_every(REAP_S, self.reap))
             group.create_task(_every(CONTENT_S, self.tidy))
             group.create_task(self.hear())
 
     async def keep(self) -> None:
-        """Renew first: a process that was late does not take its own runs over."""
-        await self.renew()
-        await self.take_over()
+        """Renew first: a process that was late does not take its own runs over.
+
+        When the database was away, nobody could renew. So others get a lease's time to do it before their runs are taken over.
+        """
+        began, renewed = monotonic(), False
+        try:
+            await self.renew()
+            renewed = monotonic() - began < self._lease_s / LEASE_PARTS
+        finally:
+            if not renewed:
+                self._patient_until = monotonic() + self._lease_s
+        if renewed and monotonic() >= self._patient_until and not self._manager.draining:
+            await self.take_over()
 
     async def hear(self) -> None:
         """Hear at once of wishes that other replicas took. One that gets lost is heard of with the next renewal."""

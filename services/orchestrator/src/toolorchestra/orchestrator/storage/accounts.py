@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from toolorchestra.core.resources import BudgetPolicySpec
-from toolorchestra.ledger import keys, money, policies, reaper, usage
+from toolorchestra.ledger import alerts, keys, money, policies, reaper, usage
+from toolorchestra.ledger.alerts import Alert, TenantWindow
 from toolorchestra.ledger.database import Database
 from toolorchestra.ledger.keys import KeyLimits, KeyRecord, NewKey, Scopes
 from toolorchestra.ledger.money import Unit
@@ -69,6 +70,10 @@ class AccountStore:
     async def budget(self, tenant: str) -> list[WindowBudget]:
         async with self._database.tenant(tenant) as connection:
             return await policies.budget(connection, tenant)
+
+    async def look_at_budgets(self) -> tuple[list[TenantWindow], list[Alert]]:
+        """The fullest windows of all tenants, and the alerts that are now this caller's to tell."""
+        return await alerts.look(self._database)
 
     async def remaining_nano_usd(self, tenant: str, key: str) -> int | None:
         """The least that any window of the tenant or the key leaves; None without a limit."""
