@@ -3,7 +3,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-PYTHON_SOURCES := services/*/src tools/*/src operator/src
+PYTHON_SOURCES := services/*/src tools/*/src operator/src training-jobs/*/src
 BIN := .venv/bin
 T ?=
 

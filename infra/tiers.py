@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
-SOURCES = ("services/*/src", "tools/*/src", "operator/src")
+SOURCES = ("services/*/src", "tools/*/src", "operator/src", "training-jobs/*/src")
 NOT_TIERS = {"support", "data"}
 FIRST_TIERS = ("unit", "integration")
 

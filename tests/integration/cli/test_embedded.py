@@ -182,7 +182,7 @@ def _with_children(pid: int) -> list[psutil.Process]:
 def _listening(process: psutil.Process) -> set[str]:
     """Addresses on which a process listens; a helper of PostgreSQL may have ended meanwhile."""
     try:
-        return {one.laddr.ip for one in process.net_connections() if one.status == psutil.CONN_LISTEN}
+        return {one.laddr.ip for one in psutil.net_connections() if (one.pid, one.status) == (process.pid, psutil.CONN_LISTEN)}
     except psutil.NoSuchProcess:
         return set()
 

@@ -3,6 +3,7 @@
 Everything goes through ``kubectl``, so every way to sign in that works there works here. Nothing is kept.
 """
 
+import asyncio
 import json
 import select
 import shutil
@@ -15,11 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kubernetes.client import Configuration
-from kubernetes.config import ConfigException, load_kube_config
-
 from toolorchestra.cli.embedded.leash import leashed
 from toolorchestra.core.errors import ConflictError, NotFoundError, UnauthenticatedError, UnavailableError
+from toolorchestra.kit.kubernetes_client import person_token
 
 AUDIENCE: Final = "toolorchestra"
 COMPONENT: Final = "app.kubernetes.io/component=orchestrator"
@@ -60,18 +59,13 @@ class Cluster:
         """A token of the ServiceAccount that was named, else the person's own. Raises UnauthenticatedError without either."""
         if self.service_account is not None:
             return self.data_token()
-        configuration = Configuration()
-        try:
-            load_kube_config(context=self.context, client_configuration=configuration, persist_config=False)
-        except (ConfigException, OSError, KeyError, TypeError) as error:
-            raise UnavailableError(f"the kubeconfig cannot be used: {error}", hint="kubectl config get-contexts") from error
-        token = str(configuration.api_key.get("authorization") or configuration.api_key.get("BearerToken") or "")
-        if not token:
+        token = asyncio.run(person_token(self.context))
+        if token is None:
             raise UnauthenticatedError(
                 "your kubeconfig signs in without a token, which only the API server can check",
                 hint=f"act as a ServiceAccount of namespace {self.tenant()}: --service-account NAME",
             )
-        return token.removeprefix("Bearer ")
+        return token
 
     @contextmanager
     def forwarded(self) -> Iterator[str]:

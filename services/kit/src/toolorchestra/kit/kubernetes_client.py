@@ -67,6 +67,16 @@ async def open_kubernetes(
         yield _Client(client, field_manager, timeout_s)
 
 
+async def person_token(context: str | None = None) -> str | None:
+    """The bearer token of a kubeconfig's user, by its sign-in program if it has one; None for a user of a certificate.
+
+    Raises UnavailableError for a kubeconfig that cannot be used.
+    """
+    configuration = await _file_configuration(None, context)
+    token = configuration.api_key.get("BearerToken")
+    return str(token).removeprefix("Bearer ") if token else None
+
+
 class _Client:
     """Implements ``KubernetesApi``."""
 
