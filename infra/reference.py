@@ -1,9 +1,10 @@
-"""Writes docs/reference/resources.md, settings.md and cli.md from the code that they describe.
+"""Writes docs/reference/resources.md, settings.md, cli.md and task.schema.json from the code that they describe.
 
 usage: python infra/reference.py [--check]      (with --check nothing is written; it fails if a page is not what it would write)
 """
 
 import argparse
+import json
 import re
 import sys
 from collections import Counter
@@ -27,6 +28,7 @@ from toolorchestra.kit.settings import NESTING, PREFIX, Settings
 from toolorchestra.operator.settings import OperatorSettings
 from toolorchestra.orchestrator.settings import OrchestratorSettings
 from toolorchestra.worker.settings import WorkerSettings
+from toolorchestra.worlds.tasks import json_schema
 
 FOLDER: Final = Path(__file__).resolve().parents[1] / "docs" / "reference"
 MADE: Final = "<!-- Written by infra/reference.py; change the code, then run it. -->\n"
@@ -290,11 +292,21 @@ def table(head: tuple[str, ...], rows: Any) -> str:
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
 
+def task_schema() -> str:
+    """The JSON Schema of a line of a world's tasks.jsonl."""
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
 def _sentence(kind: type[BaseModel]) -> str:
     return " ".join((kind.__doc__ or "").split())
 
 
-PAGES: Final[Mapping[str, Callable[[], str]]] = {"resources.md": resources, "settings.md": settings, "cli.md": cli}
+PAGES: Final[Mapping[str, Callable[[], str]]] = {
+    "resources.md": resources,
+    "settings.md": settings,
+    "cli.md": cli,
+    "task.schema.json": task_schema,
+}
 
 
 def stale(folder: Path = FOLDER) -> list[str]:

@@ -14,7 +14,7 @@ lock_of() {
 
 # A laptop has no use for the operator.
 members_of() {
-  ls services/*/pyproject.toml tools/*/pyproject.toml training-jobs/toolscale/pyproject.toml
+  ls services/*/pyproject.toml tools/*/pyproject.toml training-jobs/toolscale/pyproject.toml training-jobs/evaluate/pyproject.toml
   [[ $1 == runtime ]] || ls operator/pyproject.toml
 }
 

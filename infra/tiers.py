@@ -3,9 +3,13 @@
 usage: python infra/tiers.py [NAME…]      (default: everything)
 
 A tier is a folder under tests/ with tests in it, so a new one needs no entry here. Nothing is passed over silently: all is
-run even when something fails, a skipped test fails its tier with the reason, and so does a tier without tests.
+run even when something fails, a skipped test fails its tier with the reason, and so does a tier without tests. What this
+machine cannot run is named with what it lacks; under continuous integration (``CI`` is set) that is a failure.
 """
 
+import os
+import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -18,6 +22,8 @@ BIN = Path(sys.executable).parent
 SOURCES = ("services/*/src", "tools/*/src", "operator/src", "training-jobs/*/src")
 NOT_TIERS = {"support", "data"}
 FIRST_TIERS = ("unit", "integration")
+ON_KUBERNETES = ("controlplane", "charts", "node", "e2e")
+IMAGES = ("platform", "sandbox", "evaluation", "local-model")  # what tests/e2e runs
 
 
 @dataclass(frozen=True)
@@ -30,12 +36,17 @@ class Step:
 
 @dataclass(frozen=True)
 class Result:
-    """How a step ended; ``closing`` is the last line it printed."""
+    """How a step ended; ``closing`` is the last line it printed. ``lacks``: why this machine could not run it."""
 
     step: Step
     passed: bool
     seconds: float
     closing: str
+    lacks: str = ""
+
+    @property
+    def word(self) -> str:
+        return "NOT RUN" if self.lacks else "passed" if self.passed else "FAILED"
 
 
 def checks() -> list[Step]:
@@ -53,10 +64,14 @@ def checks() -> list[Step]:
 def tiers() -> list[Step]:
     """The folders of tests/, quick ones first."""
     folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and path.name[0] not in "._"} - NOT_TIERS
-    names = [*(name for name in FIRST_TIERS if name in folders), *sorted(folders - set(FIRST_TIERS))]
-    # Building the cluster's parts outlasts the time that a test may take; what is built already stays.
+    others = sorted(folders - {*FIRST_TIERS, *ON_KUBERNETES})
+    # Building these outlasts the time that a test may take; what is built already stays.
     parts = Step("cluster", (sys.executable, "-m", "infra.cluster", "build", "all"))
-    return [parts, *(Step(name, tier_command(name)) for name in names)]
+    images = Step("images", (str(ROOT / "infra/images/build.sh"), *IMAGES))
+    first, clustered, last = (
+        [Step(name, tier_command(name)) for name in names if name in folders] for names in (FIRST_TIERS, ON_KUBERNETES, others)
+    )
+    return [*first, parts, images, *clustered, *last]
 
 
 def tier_command(name: str) -> tuple[str, ...]:
@@ -64,6 +79,28 @@ def tier_command(name: str) -> tuple[str, ...]:
     if name == "bench":
         return (sys.executable, "infra/bench.py", "--seconds", "1")
     return (sys.executable, "-m", "pytest", "--forbid-skips", f"tests/{name}")
+
+
+def lacking(name: str) -> str:
+    """What this machine lacks for a step; empty when it has all."""
+    native = (sys.platform, platform.machine()) == ("linux", "x86_64")
+    needs = {
+        "Linux on x86_64": native or name not in ("images", "vllm", *ON_KUBERNETES),
+        "Go 1.25 or newer": _has_go() or name not in ("cluster", *ON_KUBERNETES),
+        "root": os.geteuid() == 0 or name not in ("images", "node", "e2e"),
+    }
+    return ", ".join(need for need, met in needs.items() if not met)
+
+
+def _has_go() -> bool:
+    return shutil.which("go") is not None or Path("/usr/local/go/bin/go").exists()
+
+
+def attempt(step: Step) -> Result:
+    """Run a step, if this machine can."""
+    if lacks := lacking(step.name):
+        return Result(step, "CI" not in os.environ, 0.0, f"needs {lacks}", lacks)
+    return run(step)
 
 
 def run(step: Step) -> Result:
@@ -80,12 +117,12 @@ def run(step: Step) -> Result:
 
 
 def summary(results: Sequence[Result]) -> str:
-    lines = [
-        f"  {'passed' if result.passed else 'FAILED'}  {result.step.name:<12} {result.seconds:6.1f} s  {result.closing}"
-        for result in results
-    ]
+    lines = [f"  {result.word:<7}  {result.step.name:<12} {result.seconds:6.1f} s  {result.closing}" for result in results]
     failed = [result.step.name for result in results if not result.passed]
-    end = f"FAILED: {', '.join(failed)}" if failed else f"All {len(results)} steps passed."
+    left = [result.step.name for result in results if result.passed and result.lacks]
+    end = f"FAILED: {', '.join(failed)}" if failed else f"All {len(results) - len(left)} steps that can run here passed."
+    if left:
+        end += f" Not run here: {', '.join(left)}."
     return "\n".join(["", "=== summary", *lines, "", end])
 
 
@@ -94,7 +131,7 @@ def main(names: Sequence[str]) -> int:
     if unknown := [name for name in names if name not in steps]:
         print(f"unknown: {', '.join(unknown)}; there are: {', '.join(steps)}", file=sys.stderr)
         return 2
-    results = [run(steps[name]) for name in names or steps]
+    results = [attempt(steps[name]) for name in names or steps]
     print(summary(results))
     return 0 if all(result.passed for result in results) else 1
 

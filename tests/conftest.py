@@ -12,6 +12,7 @@ pytest_plugins = [
     "tests.support.crds",
     "tests.support.operators",
     "tests.support.helm",
+    "tests.support.vllm",
 ]
 
 UNIT = Path(__file__).parent / "unit"

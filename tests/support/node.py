@@ -54,10 +54,3 @@ def busybox_image(name: str, pages: dict[str, str]) -> Image:
             "Env": ["PATH=/bin"],
         },
     )
-
-
-@pytest.fixture(scope="session")
-def cluster_node() -> Iterator[Node]:
-    """A node that the session shares; tests keep to namespaces of their own."""
-    with node() as running:
-        yield running

@@ -15,7 +15,7 @@ NO_DATABASE = "postgresql://nobody@127.0.0.1:9/none"
 
 
 @contextmanager
-def operator_everywhere(folder: Path) -> Iterator[Callable[[], OperatorSpace]]:
+def operator_everywhere(folder: Path, **settings: str) -> Iterator[Callable[[], OperatorSpace]]:
     """Gives functions that make a new namespace, which the operator serves at once."""
     with control_plane() as running:
         install_crds(running)
@@ -29,5 +29,5 @@ def operator_everywhere(folder: Path) -> Iterator[Callable[[], OperatorSpace]]:
             running.kubectl("create", "namespace", name)
             return replace(everywhere, namespace=name)
 
-        with everywhere.operator(namespaces="[]"):
+        with everywhere.operator(watch_namespaces="[]"):
             yield new_space

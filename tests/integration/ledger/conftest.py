@@ -10,7 +10,10 @@ from tests.integration.ledger.shorthand import Ledger
 from toolorchestra.ledger.database import Database
 from toolorchestra.ledger.schema import migrate
 
-TABLES = "accounts, limits, windows, holds, entries, policies, keys, revisions, runs, events, calls, attempts, feedback, alerts"
+TABLES = (
+    "accounts, limits, windows, holds, entries, policies, keys, revisions, runs, events, calls, attempts, feedback, alerts, "
+    "sandboxes"
+)
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,17 @@
 """Sandbox workers: code in a child of its own per call, behind an isolation that was observed."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.integration.worker.conftest import Site
 from tests.integration.worker.harness import PYTHON, Desk, WorkerProcess, eventually, function_of
 from toolorchestra.core.calls import Status
+from toolorchestra.core.sandbox import SandboxFindings
+from toolorchestra.ledger import sandboxes
+from toolorchestra.worker.reporting import SandboxReporter
 
 CANARY = "canary-in-the-environment"
 
@@ -52,6 +57,38 @@ async def test_the_observed_rung_is_logged_and_told_with_each_outcome(desk: Desk
     assert observed["reach"] == {"metadata": "closed", "outside": "closed"}
     assert row.outcome is not None
     assert row.outcome.details["sandboxRung"] == "process"
+
+
+async def test_the_report_is_there_from_the_start_and_told_again(desk: Desk, worker: WorkerProcess):
+    (first,) = await sandboxes.living(desk.database)
+    (observed,) = worker.logged("sandbox_observed")
+    assert first.worker.endswith(f".{worker.running.pid}")
+    assert (first.findings.rung, first.findings.reach) == (observed["rung"], observed["reach"])
+    assert first.findings.layers == observed["layers"]
+
+    async with asyncio.timeout(20):
+        while (await sandboxes.living(desk.database))[0].seen_at == first.seen_at:
+            await asyncio.sleep(0.1)
+
+
+async def test_a_worker_that_ends_withdraws_its_report_and_that_of_a_killed_one_expires(desk: Desk, site: Site):
+    async def others() -> int:
+        return len(await sandboxes.living(desk.database)) - 1
+
+    for name, end in (("ending", WorkerProcess.terminate), ("killed", WorkerProcess.kill)):
+        with site.worker(folder=name, worker_class="sandbox", concurrency=1, heartbeat_s=0.5) as other:
+            assert await others() == 1
+            await asyncio.to_thread(end, other)
+            if name == "killed":
+                await asyncio.sleep(1.6)
+            assert await others() == 0
+
+
+async def test_a_database_that_is_away_does_not_stop_the_worker():
+    reporter = SandboxReporter("postgresql://nobody@127.0.0.1:9/none", "box.1", SandboxFindings("process"), interval_s=1)
+    with capture_logs() as logs:
+        await asyncio.to_thread(reporter.tell)
+    assert [one["event"] for one in logs] == ["sandbox_not_reported"]
 
 
 async def test_a_tool_that_demands_more_isolation_is_denied(desk: Desk):

@@ -119,7 +119,8 @@ def test_defaults_of_values_and_of_factories_stand_in_the_schema():
 def test_rules_of_a_model_stand_where_the_model_does():
     tool = whole("Tool")["properties"]["spec"]
     assert [rule["message"] for rule in tool["x-kubernetes-validations"]] == [
-        "exactly one of http, openapi, mcp, plugin must be set"
+        "exactly one of http, openapi, mcp, plugin must be set",
+        "minimumSandbox goes with `execution: sandbox` only: change execution, or remove minimumSandbox",
     ]
     money = tool["properties"]["pricing"]["properties"]["perCall"]["x-kubernetes-validations"]
     assert money[0]["message"] == "too large: the most is 9000000.00 US dollars"

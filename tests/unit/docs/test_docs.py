@@ -15,8 +15,8 @@ from toolorchestra.core import errors
 from toolorchestra.core.resources import KINDS, parse_documents, parse_resource
 from toolorchestra.kit.secrets import read_secret
 from toolorchestra.kit.settings import SECRETS_FOLDER
-from toolorchestra.orchestrator.main import create_app as create_service
 from toolorchestra.operator.settings import OperatorSettings
+from toolorchestra.orchestrator.main import create_app as create_service
 from toolorchestra.orchestrator.settings import OrchestratorSettings
 from toolorchestra.worker.settings import WorkerSettings
 
@@ -155,7 +155,7 @@ def test_the_generated_reference_is_what_the_code_says():
 def test_a_page_that_is_old_is_found(tmp_path):
     (tmp_path / "settings.md").write_text("old")
     (tmp_path / "cli.md").write_text(reference.cli())
-    assert reference.stale(tmp_path) == ["resources.md", "settings.md"]
+    assert reference.stale(tmp_path) == ["resources.md", "settings.md", "task.schema.json"]
 
 
 def test_every_field_of_every_kind_has_a_meaning():

@@ -23,7 +23,9 @@ def used() -> set[tuple[str, str]]:
 
 
 def test_every_area_has_a_file_in_the_package():
-    assert AREAS == ["alerts", "calls", "checks", "keys", "logins", "money", "policies", "runs", "session", "usage"]
+    assert AREAS == [
+        "alerts", "calls", "checks", "keys", "logins", "money", "policies", "runs", "sandboxes", "session", "usage",
+    ]  # fmt: skip
     assert all((resources.files("toolorchestra.ledger") / "sql" / f"{area}.sql").is_file() for area in AREAS)
 
 

@@ -145,7 +145,7 @@ def test_scaling_to_zero_is_told_to_be_one():
 def test_an_unknown_price_is_accepted_with_a_warning():
     plan = decided(expert(pricing=None, endpoint={"baseUrl": "https://models.example.org/v1"}), probe=ANSWER)
 
-    assert told(plan)["Accepted"] == ("True", "Accepted")
+    assert told(plan)["Accepted"] == told(plan)["Ready"] == ("True", "PriceUnknown")
     assert "calls are refused unless the BudgetPolicy" in message(plan, "Ready")
     assert plan.status["price"] == "unknown"
 

@@ -22,6 +22,8 @@ SEEN = ToolObserved(
     operations=(), collision=None, hidden=None, secrets=None, probe=WORKS, latency_ms=3, now=NOW, probe_interval_ms=60_000
 )
 MCP: dict[str, Any] = {"mcp": {"url": "https://example.org/mcp"}}
+PLUGIN = {"plugin": {"name": "p"}}
+HEADER = {"name": "A", "secretKeyRef": {"name": "s", "key": "k"}}
 UNREADABLE = Condition("SecretsReadable", State.FALSE, "SecretMissing", "create it")
 
 
@@ -42,11 +44,22 @@ def found(*operations: DiscoveredOperation, drifted: dict[str, str] | None = Non
     ("spec", "observed", "expected"),
     [
         ({}, SEEN, {"Accepted": "Accepted", "Reachable": "Reachable", "Ready": "Ready"}),
-        ({}, replace(SEEN, hidden="it hides one"), {"Accepted": "HidesLent", "Ready": "Ready"}),
+        ({}, replace(SEEN, hidden="it hides one"), {"Accepted": "HidesLent", "Ready": "HidesLent"}),
         ({"plugin": {"name": "p"}}, SEEN, {"Reachable": "Installed", "Ready": "Ready"}),
         ({}, replace(SEEN, secrets=Condition("SecretsReadable", State.TRUE, "Readable")), {"SecretsReadable": "Readable"}),
-        (MCP, replace(SEEN, probe=found(operation("a"), message="two tools are called 'b'")), {"Ready": "Ready"}),
-        (MCP, replace(SEEN, probe=found(operation("a"), drifted={"b": "h2"})), {"Accepted": "PartlyDrifted", "Ready": "Ready"}),
+        (
+            MCP,
+            replace(SEEN, probe=found(operation("a"), message="two tools are called 'b'")),
+            {"Accepted": "Accepted", "Reachable": "PartlyOffered", "Ready": "PartlyOffered"},
+        ),
+        (
+            MCP,
+            replace(SEEN, probe=found(operation("a"), drifted={"b": "h2"})),
+            {"Accepted": "PartlyDrifted", "Ready": "PartlyDrifted"},
+        ),
+        (PLUGIN | {"retries": 2, "sideEffects": "destructive"}, SEEN, {"Accepted": "NeverRetried", "Ready": "NeverRetried"}),
+        (PLUGIN | {"retries": 2, "sideEffects": "readOnly"}, SEEN, {"Accepted": "Accepted"}),
+        (MCP | {"parameters": {"type": "object"}}, SEEN, {"Accepted": "ParametersUnused"}),
     ],
 )
 def test_ready(spec: dict[str, Any], observed: ToolObserved, expected: dict[str, str]):
@@ -63,6 +76,11 @@ def test_ready(spec: dict[str, Any], observed: ToolObserved, expected: dict[str,
             {"Accepted": ("False", "StdioNotAllowed"), "Reachable": ("Unknown", "StdioNotAllowed")},
         ),
         ({}, replace(SEEN, collision="rename one"), {"Accepted": ("False", "NameCollision")}),
+        (
+            {"plugin": {"name": "p", "secrets": {"key": {"name": "s", "key": "k"}}}, "execution": "sandbox"},
+            SEEN,
+            {"Accepted": ("False", "SecretsInSandbox")},
+        ),
         (
             {},
             replace(SEEN, probe=None, secrets=UNREADABLE),
@@ -146,15 +164,16 @@ def test_the_hash_follows_what_a_model_is_told():
 
 
 @pytest.mark.parametrize(
-    "backend",
+    ("backend", "path"),
     [
-        {"http": {"url": "https://example.org/x", "headers": [{"name": "A", "secretKeyRef": {"name": "s", "key": "k"}}]}},
-        {"mcp": {"url": "https://example.org/x", "headers": [{"name": "A", "secretKeyRef": {"name": "s", "key": "k"}}]}},
-        {"plugin": {"name": "p", "secrets": {"key": {"name": "s", "key": "k"}}}},
+        ({"http": {"url": "https://example.org/x", "headers": [HEADER]}}, "spec.http.headers[A].secretKeyRef"),
+        ({"openapi": {"url": "https://example.org/x", "headers": [HEADER]}}, "spec.openapi.headers[A].secretKeyRef"),
+        ({"mcp": {"url": "https://example.org/x", "headers": [HEADER]}}, "spec.mcp.headers[A].secretKeyRef"),
+        ({"plugin": {"name": "p", "secrets": {"key": {"name": "s", "key": "k"}}}}, "spec.plugin.secrets.key"),
     ],
 )
-def test_every_secret_is_found(backend: dict[str, Any]):
-    assert [(ref.name, ref.key) for ref in tool_secrets(tool(**backend).spec)] == [("s", "k")]
+def test_every_secret_is_found_with_its_path(backend: dict[str, Any], path: str):
+    assert {where: (ref.name, ref.key) for where, ref in tool_secrets(tool(**backend).spec).items()} == {path: ("s", "k")}
 
 
 def _pinned(spec: dict[str, Any]) -> dict[str, Any]:

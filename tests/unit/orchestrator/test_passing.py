@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from tests.unit.orchestrator.making import RUN, asked, bodies, deltas, ended, flow, log, wish
-from toolorchestra.core.chat import ChatRequest
+from toolorchestra.core.chat import ChatRequest, Meter
 from toolorchestra.core.errors import EgressDeniedError, UnavailableError, UpstreamError, UpstreamTimeoutError
 from toolorchestra.core.loop import facts as f
 from toolorchestra.core.loop.journal import Stamped
@@ -17,6 +17,7 @@ from toolorchestra.core.pricing import Usage
 from toolorchestra.core.resources import BudgetPolicySpec
 from toolorchestra.core.revision import pin_expert
 from toolorchestra.core.testing import a_catalog, an_expert
+from toolorchestra.executors.chat import ModelRefusedError
 from toolorchestra.ledger.transitions import RunContext
 from toolorchestra.orchestrator.services.answering import LiveAnswer, StoredAnswer
 from toolorchestra.orchestrator.services.manager import Wishes
@@ -211,11 +212,29 @@ async def test_an_error_is_the_same_for_who_waited_and_who_comes_later(error, co
         for wait in (client.begun, client.whole):
             with pytest.raises(PassedCallError) as caught:
                 await wait()
-            assert (caught.value.code, caught.value.http_status, caught.value.billed) == (code, status, billed)
+            assert (caught.value.code, caught.value.http_status, caught.value.final) == (code, status, billed)
     assert [fact.type for fact in bench.settlement.facts] == ["ask_failed", "ended"]
     assert bench.settlement.settles[0].actual_nano_usd == (PRICE_NANO_USD if billed else 0)
     assert bench.settlement.settles[0].estimate is billed
     assert "fault" not in bench.stored.ended.reason
+
+
+@pytest.mark.parametrize(("status", "final"), [(400, True), (404, True), (429, False), (503, False)])
+async def test_what_would_be_refused_again_is_not_retried(status, final):
+    bench = Bench(Model(error=ModelRefusedError("too long", meter=Meter(), status=status), used=Usage()))
+    client = bench.client()
+    await bench.drive()
+    with pytest.raises(PassedCallError, match="too long") as caught:
+        await client.whole()
+    assert caught.value.final is final
+
+
+async def test_a_stream_with_tool_calls_ends_as_the_whole_answer_does():
+    bench = Bench(Model(chunk(**tool_call("look", "{}")), chunk(finish="stop")), stream=True)
+    client, whole = bench.client(), bench.client()
+    await bench.drive()
+    assert bodies(await read(client))[-1]["choices"][0]["finish_reason"] == "tool_calls"
+    assert (await whole.whole())["choices"][0]["finish_reason"] == "tool_calls"
 
 
 async def test_an_error_in_the_middle_of_a_stream_ends_it():
@@ -255,7 +274,7 @@ async def test_a_call_that_hangs_is_broken_off_and_what_was_said_counts(how):
 async def test_a_call_that_was_lost_with_its_process_is_an_error_that_is_not_retried():
     lost = f.AskFailed(turn=1, attempt=1, error_code="interrupted", message="lost", cost_nano_usd=7, estimated=True)
     end = PassedEnd.of(fold(RUN, log(asked(), lost, ended("I could not answer.", status="cancelled"))))
-    assert (end.error.code, end.error.http_status, end.error.billed) == ("unavailable", 503, True)
+    assert (end.error.code, end.error.http_status, end.error.final) == ("unavailable", 503, True)
 
 
 async def test_clients_that_leave_are_counted():

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -16,6 +17,7 @@ from toolorchestra.kit.cluster_secrets import ClusterSecrets
 from toolorchestra.kit.egress import EgressGuard
 from toolorchestra.kit.kubernetes import KubernetesApi
 from toolorchestra.kit.kubernetes_client import open_kubernetes
+from toolorchestra.ledger import sandboxes
 from toolorchestra.ledger.database import Database
 from toolorchestra.operator.services.announcing import Announcer
 from toolorchestra.operator.services.budgets import PolicyLedger, budget_kind
@@ -29,6 +31,7 @@ from toolorchestra.operator.services.noticing import Noticer
 from toolorchestra.operator.services.orchestrators import orchestrator_kind
 from toolorchestra.operator.services.queue import WorkQueue
 from toolorchestra.operator.services.reconciling import Reconciler
+from toolorchestra.operator.services.sandboxes import SandboxReports
 from toolorchestra.operator.services.secrets import SecretCheck
 from toolorchestra.operator.services.sweeping import Sweeper
 from toolorchestra.operator.services.tools import tool_kind
@@ -114,9 +117,10 @@ async def _kinds(
     secrets = ClusterSecrets(api, readers=settings.secret_readers)
     toolbox = await stack.enter_async_context(open_toolbox(EgressGuard(settings.egress_allow), secrets))
     check, plugins = SecretCheck(secrets), Plugins(secrets)
+    reports = SandboxReports(partial(sandboxes.living, database))
     interval_ms = round(settings.probe_interval_s * 1_000)
     kinds: list[Kind[Any, Any]] = [
-        tool_kind(toolbox.prober, plugins, check, index, probe_interval_ms=interval_ms),
+        tool_kind(toolbox.prober, plugins, check, index, sandboxes=reports, probe_interval_ms=interval_ms),
         expert_kind(api, toolbox.prober, check, index, probe_interval_ms=interval_ms),
         orchestrator_kind(index),
         budget_kind(PolicyLedger(database, settings.default_budget)),

@@ -58,9 +58,13 @@ class Plan:
 
 
 def roll_up(kind: str, *conditions: Condition) -> Condition:
-    """The condition ``kind`` (e.g. ``Ready``) over others: the first that is False, else the first unknown one, else True."""
+    """The condition ``kind`` (e.g. ``Ready``) over others: the first that is False, else the first unknown one, else True.
+
+    What works, but not as its user may think, is told too: those that are True and have a message, by the first one's reason.
+    """
     for state in (State.FALSE, State.UNKNOWN):
         for condition in conditions:
             if condition.state is state:
                 return Condition(kind, state, condition.reason, condition.message)
-    return Condition(kind, State.TRUE, kind)
+    noted = [condition for condition in conditions if condition.message]
+    return Condition(kind, State.TRUE, noted[0].reason if noted else kind, "; ".join(one.message for one in noted))

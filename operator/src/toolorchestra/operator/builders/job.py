@@ -102,7 +102,7 @@ def _template(resource: JobResource) -> client.V1PodTemplateSpec:
             automount_service_account_token=spec.service_account_name is not None,
             node_selector=spec.node_selector or None,
             tolerations=tolerations(spec.tolerations),
-            security_context=pod_security(non_root=True, group=_GROUP if spec.claim else None),
+            security_context=pod_security(non_root=True, user=spec.run_as_user, group=_GROUP if spec.claim else None),
             containers=[_container(spec)],
             volumes=_volumes(resource),
         ),
@@ -114,12 +114,13 @@ def _container(spec: JobSpec) -> client.V1Container:
         client.V1EnvVar(name="TOOLORCHESTRA_CONFIG", value=f"{CONFIG_FOLDER}/{CONFIG_FILE}"),
         client.V1EnvVar(name="HOME", value="/tmp"),  # noqa: S108 - a volume of the pod's own, the only writable place
     ]
+    written = {one.name for one in spec.env}
     return client.V1Container(
         name=CONTAINER,
         image=spec.image,
         command=spec.command or None,
         args=spec.args or None,
-        env=[*given, *environment(spec.env)],
+        env=[*(one for one in given if one.name not in written), *environment(spec.env)],
         resources=requirements(spec.resources, spec.gpus),
         security_context=unprivileged(read_only_root=True),
         # The end of the log, if the job left no message of its own.

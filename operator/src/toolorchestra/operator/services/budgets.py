@@ -13,6 +13,7 @@ from toolorchestra.core.resources import BudgetPolicy, BudgetPolicySpec
 from toolorchestra.ledger import policies
 from toolorchestra.ledger.connection import Connection
 from toolorchestra.ledger.database import Database
+from toolorchestra.ledger.errors import LedgerError
 from toolorchestra.ledger.money import Unit
 from toolorchestra.ledger.policies import Enforced, WindowBudget
 from toolorchestra.operator.plan import Condition, Plan, State, roll_up
@@ -48,16 +49,19 @@ class PolicyLedger:
     async def hold(self, policy: BudgetPolicy) -> tuple[Enforced, list[WindowBudget]]:
         """Make the ledger hold the policy, unless it does, and read back what it holds."""
         tenant, spec = policy.metadata.namespace, policy.spec
+        held, windows = await self._read(tenant)
+        if held is not None and held.source == "policy" and held.hash == policies.spec_hash(spec):
+            return held, windows
         async with self._session() as connection:
-            found = await policies.get_policy(connection, tenant)
-            if found is None or found.source != "policy" or found.hash != policies.spec_hash(spec):
-                await policies.apply_policy(connection, tenant, spec, generation=policy.metadata.generation)
-        async with self._session() as connection:  # what was committed, not what was meant
-            held = await policies.get_policy(connection, tenant)
-            windows = await policies.budget(connection, tenant)
+            await policies.apply_policy(connection, tenant, spec, generation=policy.metadata.generation)
+        held, windows = await self._read(tenant)  # what was committed, not what was meant
         if held is None:
-            raise LookupError(f"the policy of {tenant!r} was stored and is not there")
+            raise LedgerError(f"the policy of {tenant!r} was stored and is not there")
         return held, windows
+
+    async def _read(self, tenant: str) -> tuple[Enforced | None, list[WindowBudget]]:
+        async with self._session() as connection:
+            return await policies.get_policy(connection, tenant), await policies.budget(connection, tenant)
 
     async def release(self, tenant: str, _name: str) -> None:
         """Return a tenant to the default; what was spent stays."""

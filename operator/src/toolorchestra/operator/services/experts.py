@@ -4,7 +4,7 @@ KServe's own word is not enough: a model is Ready only after our own probe of it
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -17,7 +17,8 @@ from toolorchestra.core.resources import ExpertModel, SecretKeyRef
 from toolorchestra.core.revision import price_of
 from toolorchestra.executors.probe import Prober, base_urls
 from toolorchestra.kit.kubernetes import PODS, KubernetesApi, KubernetesObject, ResourceType
-from toolorchestra.operator.builders.inferenceservice import INFERENCE_SERVICES, inference_service
+from toolorchestra.core.resources.expert import KServe
+from toolorchestra.operator.builders.inferenceservice import INFERENCE_SERVICES, inference_service, replicas
 from toolorchestra.operator.plan import Condition, Owned, Plan, State, roll_up
 from toolorchestra.operator.services.collisions import collision, hidden
 from toolorchestra.operator.services.index import Index, function_names
@@ -131,11 +132,8 @@ def reconcile(expert: ExpertModel, observed: ExpertObserved, *, probe_interval_m
     accepted, serving = accepted_of(expert, observed), serving_of(expert, observed)
     reachable = _reachable(observed, serving)
     parts = [one for one in (accepted, observed.secrets, serving, reachable) if one is not None]
-    ready = roll_up("Ready", *parts)
-    if ready.is_true:
-        ready = replace(ready, message="; ".join(one.message for one in (accepted, reachable) if one.message))
     return Plan(
-        conditions=[*parts, ready],
+        conditions=[*parts, roll_up("Ready", *parts)],
         status=_status(expert, observed),
         apply=_wanted(expert, observed) if accepted.is_true else (),
         delete=[Owned(INFERENCE_SERVICES, observed.leftover)] if observed.leftover else (),
@@ -154,22 +152,39 @@ def accepted_of(expert: ExpertModel, observed: ExpertObserved) -> Condition:
     if kserve and kserve.scale_metric not in (None, *_METRICS):
         text = f"spec.kserve.scaleMetric: KServe's Standard mode scales by {' or '.join(_METRICS)} only"
         return Condition("Accepted", State.FALSE, "ScaleMetricNotServable", text)
-    notes = [observed.hidden] if observed.hidden else []
+    notes = [*_notes(expert, observed), *(_unused(kserve) if kserve else ())]
+    return Condition("Accepted", State.TRUE, notes[0][0] if notes else "Accepted", "; ".join(text for _, text in notes))
+
+
+def _notes(expert: ExpertModel, observed: ExpertObserved) -> Iterator[tuple[str, str]]:
+    """What is accepted and may still surprise: reason and text."""
     if price_text(expert) is None:
-        notes.append(
-            f"the price of {expert.spec.model!r} is unknown: calls are refused unless the BudgetPolicy has `unpriced: allow`; "
-            "set spec.pricing"
-        )
-    if kserve and kserve.min_replicas == 0:
-        notes.append("spec.kserve.minReplicas: 0 is served as 1, KServe's Standard mode does not scale to zero")
-    return Condition("Accepted", State.TRUE, "Accepted", "; ".join(notes))
+        text = f"the price of {expert.spec.model!r} is unknown: calls are refused unless the BudgetPolicy has `unpriced: allow`"
+        yield "PriceUnknown", f"{text}; set spec.pricing"
+    if observed.hidden:
+        yield "HidesLent", observed.hidden
+
+
+def _unused(kserve: KServe) -> Iterator[tuple[str, str]]:
+    """Fields that are served otherwise than written, or not at all."""
+    if kserve.min_replicas == 0:
+        yield "MinReplicasRaised", "spec.kserve.minReplicas: 0 is served as 1, KServe's Standard mode does not scale to zero"
+    if kserve.scale_metric and len(set(replicas(kserve))) == 1:
+        text = "spec.kserve.scaleMetric has no effect: nothing scales; raise spec.kserve.maxReplicas, or remove it"
+        yield "ScaleMetricUnused", text
+    if kserve.image is None and kserve.port != KServe.model_fields["port"].default:
+        text = "spec.kserve.port has no effect: the runtime has its own port; remove it, or set spec.kserve.image"
+        yield "PortUnused", text
+    if kserve.image is not None and kserve.model_format != KServe.model_fields["model_format"].default:
+        text = "spec.kserve.modelFormat has no effect with spec.kserve.image; remove it"
+        yield "ModelFormatUnused", text
 
 
 def serving_of(expert: ExpertModel, observed: ExpertObserved) -> Condition:
     """The condition Served: whether something runs the model."""
     spec, service = expert.spec, observed.service
     if spec.endpoint is not None:
-        return Condition("Served", State.TRUE, "Endpoint", "served at spec.endpoint.baseUrl")
+        return Condition("Served", State.TRUE, "Endpoint")
     if not observed.kserve_installed:
         return Condition("Served", State.FALSE, "KServeNotInstalled", INSTALL)
     if spec.inference_service_ref is not None:
@@ -195,10 +210,10 @@ def price_text(expert: ExpertModel) -> str | None:
     return f"{tokens}, {format_usd(price.per_second)} per s" if price.per_second else tokens
 
 
-def secret_refs(expert: ExpertModel) -> list[SecretKeyRef]:
-    """The Secrets that the platform reads to call it; those of ``kserve.env`` are read by the kubelet."""
+def secret_refs(expert: ExpertModel) -> dict[str, SecretKeyRef]:
+    """The Secrets that the platform reads to call it, by path; those of ``kserve.env`` are read by the kubelet."""
     ref = expert.spec.endpoint.api_key_secret_ref if expert.spec.endpoint else None
-    return [ref] if ref else []
+    return {"spec.endpoint.apiKeySecretRef": ref} if ref else {}
 
 
 def _uses(expert: ExpertModel) -> Sequence[Reference]:
@@ -212,7 +227,7 @@ def _borrowed(expert: ExpertModel, observed: ExpertObserved) -> Condition:
     name = f"{namespace}/{ref.name if ref else ''}"
     # Of another namespace it is not told whether the object exists.
     if namespace != own and (service is None or not lent_to(service, own)):
-        text = f"InferenceService {name} is not lent to {own}: its owner lends it with the annotation {LENT_TO}: {own}"
+        text = f"spec.inferenceServiceRef: InferenceService {name} is not lent to {own}: its owner lends it with the annotation {LENT_TO}: {own}"
         return Condition("Served", State.FALSE, "NotLent", text)
     if service is None:
         text = f"InferenceService {name} does not exist: create it, or correct spec.inferenceServiceRef"
@@ -235,8 +250,9 @@ def _reachable(observed: ExpertObserved, serving: Condition) -> Condition:
         return Condition("Reachable", State.UNKNOWN, reason, message)
     if not probe.ready:
         return Condition("Reachable", State.FALSE, probe.reason, probe.message)
-    listed = probe.details.get("modelListed", True)
-    return Condition("Reachable", State.TRUE, "Reachable" if listed else "ModelNotListed", probe.message)
+    if not probe.details.get("modelListed", True):
+        return Condition("Reachable", State.TRUE, "ModelNotListed", probe.message)
+    return Condition("Reachable", State.TRUE, "LimitsTooHigh" if probe.message else "Reachable", probe.message)
 
 
 def _wanted(expert: ExpertModel, observed: ExpertObserved) -> Sequence[Owned]:

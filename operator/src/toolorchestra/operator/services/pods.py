@@ -19,13 +19,25 @@ _FIXES: Final[Mapping[str, str]] = {
     "ErrImageNeverPull": "load the image onto the node, or check {at}.image",
     "InvalidImageName": "correct {at}.image",
     "CreateContainerConfigError": "check {at}.env: each Secret must exist in this namespace, with its key",
+    "RunsAsRoot": "set {at}.runAsUser to the id of a user that the image can run as",
+    "ClaimMissing": "create the PersistentVolumeClaim, or correct {claim}",
+    "ServiceAccountMissing": "create the ServiceAccount, or correct {at}.serviceAccountName",
     "InsufficientGpu": "add a node with free GPUs, or lower {at}.gpus",
     "Unschedulable": "check {at}.resources, {at}.nodeSelector and {at}.tolerations, or add nodes",
     _OUT_OF_MEMORY: "raise {at}.resources.limits.memory",
     "CrashLoopBackOff": "see its log: kubectl logs --namespace {namespace} {pod} --previous",
     "QuotaExceeded": "lower {at}.resources, or raise the namespace's ResourceQuota",
-    "PodSecurityViolation": "the namespace's Pod Security level refuses the pod; lower the level{user}",
+    "QuotaNeedsResources": "set it in {at}.resources: the namespace's ResourceQuota counts it",
+    "PodSecurityViolation": "the namespace's Pod Security level refuses the pod; set {at}.runAsUser, or lower the level",
 }
+# What controllers and the scheduler say has no code of its own; the first part that is found counts.
+_REFUSALS: Final = (
+    ("exceeded quota", "QuotaExceeded"),
+    ("failed quota", "QuotaNeedsResources"),
+    ("violates podsecurity", "PodSecurityViolation"),
+    ("error looking up service account", "ServiceAccountMissing"),
+)
+_UNSCHEDULABLE: Final = (("/gpu", "InsufficientGpu"), ("persistentvolumeclaim", "ClaimMissing"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +58,8 @@ def trouble_of(pods: Sequence[KubernetesObject], *, at: str) -> Trouble | None:
 def refused(message: str, *, at: str) -> Trouble | None:
     """What keeps pods from being made at all, from a controller's ``FailedCreate``; None for any other text."""
     lower = message.lower()
-    if "exceeded quota" in lower:
-        return _trouble("QuotaExceeded", message, at)
-    if "violates podsecurity" in lower:
-        return _trouble("PodSecurityViolation", message, at)
-    return Trouble("PodsRefused", shortened(message)) if message else None
+    reason = next((reason for part, reason in _REFUSALS if part in lower), "PodsRefused")
+    return _trouble(reason, message, at) if message else None
 
 
 def is_ready(pod: KubernetesObject) -> bool:
@@ -89,7 +98,7 @@ def _troubles(pod: KubernetesObject, at: str) -> Iterator[Trouble]:
     scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable":
         message = str(scheduled.get("message", ""))
-        yield _trouble("InsufficientGpu" if "/gpu" in message else "Unschedulable", message, at)
+        yield _trouble(next((reason for part, reason in _UNSCHEDULABLE if part in message), "Unschedulable"), message, at)
     status = pod.get("status") or {}
     for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
         yield from _container_troubles(container, pod, at)
@@ -109,10 +118,11 @@ def _container_troubles(container: Mapping[str, Any], pod: KubernetesObject, at:
     ended = f"; it ended with exit code {last['exitCode']}" if last.get("exitCode") else ""
     log = f": {shortened(str(last['message']))}" if ended and last.get("message") else ""
     where = {"pod": metadata["name"], "namespace": metadata.get("namespace", "")}
-    yield _trouble(_SAME.get(reason, word(reason, "ContainerWaiting")), f"{said}{ended}{log}", at, **where)
+    named = "RunsAsRoot" if "runAsNonRoot" in said else _SAME.get(reason, word(reason, "ContainerWaiting"))
+    yield _trouble(named, f"{said}{ended}{log}", at, **where)
 
 
 def _trouble(reason: str, message: str, at: str, *, pod: str = "", namespace: str = "") -> Trouble:
-    user = f", or set {at}.runAsUser" if at.endswith("kserve") else ""
-    fix = _FIXES.get(reason, "").format(at=at, pod=pod, namespace=namespace, user=user)
+    claim = f"{at}.storageUri" if at.endswith("kserve") else f"{at}.claim"
+    fix = _FIXES.get(reason, "").format(at=at, pod=pod, namespace=namespace, claim=claim)
     return Trouble(reason, f"{shortened(message)} ({fix})" if fix else shortened(message))

@@ -15,6 +15,14 @@ from toolorchestra.operator.services.pods import condition, refused, shortened, 
 LENT_TO: Final = f"{GROUP}/allowed-namespaces"  # an annotation of the InferenceService, by its owner
 INSTALL: Final = "install KServe (https://kserve.github.io), or use spec.endpoint; it is found once its CRDs are there"
 _FAILED: Final = ("BlockedByFailedLoad", "InvalidSpec")
+_FIXES: Final[Mapping[str, str]] = {
+    "RuntimeNotRecognized": "correct {at}.runtime: it names a ServingRuntime of this namespace, or a ClusterServingRuntime",
+    "RuntimeDisabled": "choose another {at}.runtime, or enable this one",
+    "RuntimeUnhealthy": "see the pods of {at}.runtime",
+    "NoSupportingRuntime": "correct {at}.modelFormat, or install a ServingRuntime that supports it",
+    "InvalidPredictorSpec": "correct {at}",
+    "ModelLoadFailed": "check {at}.storageUri, and its credentials with {at}.serviceAccountName",
+}
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -34,7 +42,7 @@ def served(
         return _served(State.UNKNOWN, "WaitingForKServe", text)
     if ready.get("status") == "True":
         return _served(State.TRUE, "Served")
-    return _failure(status) or _held_up(pods, deployment, at) or _as_kserve_says(service, ready)
+    return _failure(status, at) or _held_up(pods, deployment, at) or _as_kserve_says(service, ready)
 
 
 def address(service: KubernetesObject) -> str | None:
@@ -63,13 +71,15 @@ def lent_to(service: KubernetesObject, namespace: str) -> bool:
     return metadata.get("namespace") == namespace or "*" in allowed or namespace in allowed
 
 
-def _failure(status: Mapping[str, Any]) -> Condition | None:
+def _failure(status: Mapping[str, Any], at: str) -> Condition | None:
     model = status.get("modelStatus") or {}
     info = model.get("lastFailureInfo") or {}
     if model.get("transitionStatus") not in _FAILED or not info.get("reason"):
         return None
     code = f" (exit code {info['exitCode']})" if info.get("exitCode") else ""
-    return _served(State.FALSE, word(info["reason"], "ModelFailed"), shortened(f"{info.get('message', '')}{code}"))
+    reason = word(info["reason"], "ModelFailed")
+    fix = f" ({_FIXES[reason].format(at=at)})" if reason in _FIXES else ""
+    return _served(State.FALSE, reason, f"{shortened(str(info.get('message', '')))}{code}{fix}")
 
 
 def _held_up(pods: Sequence[KubernetesObject], deployment: KubernetesObject | None, at: str) -> Condition | None:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -11,12 +11,14 @@ from toolorchestra.core.errors import InvalidRequestError
 from toolorchestra.core.registry import DiscoveredOperation, Observation
 from toolorchestra.core.resources import SecretKeyRef, Tool, ToolSpec
 from toolorchestra.executors.discovery import SEPARATOR, schema_hash
+from toolorchestra.executors.faults import blamed
 from toolorchestra.executors.plugin import Plugins
-from toolorchestra.executors.probe import Prober, secret_refs
+from toolorchestra.executors.probe import Prober
 from toolorchestra.operator.plan import Condition, Plan, State, roll_up
 from toolorchestra.operator.services.collisions import collision, hidden
 from toolorchestra.operator.services.index import Index
 from toolorchestra.operator.services.kinds import TYPES, Kind, Seen
+from toolorchestra.operator.services.sandboxes import SandboxReports, SandboxSeen, sandboxed
 from toolorchestra.operator.services.secrets import SecretCheck
 from toolorchestra.operator.services.status import timestamp
 
@@ -31,7 +33,9 @@ _SPEC_REASONS: Final = frozenset({"InvalidSpec", "NotInstalled", "NoBackend", "S
 
 @dataclass(frozen=True, slots=True)
 class ToolObserved:
-    """What is known of a Tool. ``probe`` is None when none was made; ``operations`` are those stored before."""
+    """What is known of a Tool. ``probe`` is None when none was made; ``operations`` are those stored before; ``sandbox`` is
+    None for one that runs elsewhere.
+    """
 
     operations: Sequence[Mapping[str, Any]]
     collision: str | None
@@ -41,10 +45,17 @@ class ToolObserved:
     latency_ms: int | None
     now: datetime
     probe_interval_ms: int
+    sandbox: SandboxSeen | None = None
 
 
 def tool_kind(
-    prober: Prober, plugins: Plugins, secrets: SecretCheck, index: Index, *, probe_interval_ms: int
+    prober: Prober,
+    plugins: Plugins,
+    secrets: SecretCheck,
+    index: Index,
+    *,
+    sandboxes: SandboxReports,
+    probe_interval_ms: int,
 ) -> Kind[Tool, ToolObserved]:
     """How Tools are reconciled."""
 
@@ -65,6 +76,7 @@ def tool_kind(
             latency_ms=took_ms if probe is not None and tool.spec.plugin is None else None,
             now=seen.now,
             probe_interval_ms=probe_interval_ms,
+            sandbox=await sandboxes.look(tool.spec, seen.status),
         )
 
     return Kind(
@@ -84,14 +96,18 @@ async def _probe(prober: Prober, plugins: Plugins, tool: Tool, operations: Seque
     try:
         plugins.get(tool.spec.plugin)
     except InvalidRequestError as error:
-        return Observation(ready=False, reason="InvalidSpec", message=str(error))
+        return Observation(ready=False, reason="InvalidSpec", message=blamed(error, field="spec.plugin"))
     return Observation(ready=True, reason="Installed")
 
 
 def reconcile_tool(tool: Tool, observed: ToolObserved) -> Plan:
-    """Accepted, SecretsReadable (with secrets), Reachable, Ready; what is offered and when that was seen."""
+    """Accepted, SecretsReadable (with secrets), Reachable, Sandboxed (in a sandbox), Ready; what is offered, and when seen."""
     operations = operations_of(tool, observed)
     conditions = [_accepted(tool, observed, operations), *_secrets(observed), _reachable(tool, observed)]
+    rung: str | None = None
+    if observed.sandbox is not None:
+        isolation, rung = sandboxed(tool.spec, observed.sandbox)
+        conditions.append(isolation)
     ready = roll_up("Ready", *conditions)
     functions = _functions(tool, operations)
     status = {
@@ -100,6 +116,7 @@ def reconcile_tool(tool: Tool, observed: ToolObserved) -> Plan:
         "operations": _storable(operations) or None,
         "operationCount": len(operations) if _discovers(tool.spec) else None,
         "latencyMs": observed.latency_ms,
+        "sandbox": rung,
         "probedAt": timestamp(observed.now) if observed.probe else None,
     }
     again = observed.probe_interval_ms if ready.is_true else min(NOT_READY_AGAIN_MS, observed.probe_interval_ms)
@@ -123,16 +140,22 @@ def pins(operations: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return {_remote(one): one["schemaHash"] for one in operations}
 
 
-def tool_secrets(spec: ToolSpec) -> list[SecretKeyRef]:
-    """All secrets that a tool names."""
-    backend = spec.http or spec.openapi or spec.mcp
-    return secret_refs(backend.headers) if backend else list(spec.plugin.secrets.values()) if spec.plugin else []
+def tool_secrets(spec: ToolSpec) -> dict[str, SecretKeyRef]:
+    """All secrets that a tool names, by the paths of their fields."""
+    if spec.plugin is not None:
+        return {f"spec.plugin.secrets.{name}": ref for name, ref in spec.plugin.secrets.items()}
+    kind, backend = next((kind, one) for kind in ("http", "openapi", "mcp") if (one := getattr(spec, kind)) is not None)
+    refs = {one.name: one.secret_key_ref for one in backend.headers if one.secret_key_ref is not None}
+    return {f"spec.{kind}.headers[{name}].secretKeyRef": ref for name, ref in refs.items()}
 
 
 def _accepted(tool: Tool, observed: ToolObserved, operations: Sequence[Mapping[str, Any]]) -> Condition:
     if _is_stdio(tool.spec):
         text = "spec.mcp.stdio starts a process, which a cluster does not allow; set spec.mcp.url to a server that runs"
         return Condition(ACCEPTED, State.FALSE, "StdioNotAllowed", text)
+    if tool.spec.execution == "sandbox" and tool_secrets(tool.spec):
+        text = "spec.execution: sandboxed tools get no secrets; set it to queued, or remove the secrets"
+        return Condition(ACCEPTED, State.FALSE, "SecretsInSandbox", text)
     if observed.collision is not None:
         return Condition(ACCEPTED, State.FALSE, "NameCollision", observed.collision)
     probe = observed.probe
@@ -144,7 +167,17 @@ def _accepted(tool: Tool, observed: ToolObserved, operations: Sequence[Mapping[s
         return Condition(
             ACCEPTED, State.FALSE if all_of_them else State.TRUE, DRIFTED if all_of_them else "PartlyDrifted", _drift(drifted)
         )
-    return Condition(ACCEPTED, State.TRUE, "HidesLent" if observed.hidden else ACCEPTED, observed.hidden or "")
+    notes = [*_notes(tool.spec), *([("HidesLent", observed.hidden)] if observed.hidden else [])]
+    return Condition(ACCEPTED, State.TRUE, notes[0][0] if notes else ACCEPTED, "; ".join(text for _, text in notes))
+
+
+def _notes(spec: ToolSpec) -> Iterator[tuple[str, str]]:
+    """What is accepted and may still surprise: reason and text."""
+    if _discovers(spec) and spec.parameters != ToolSpec.model_fields["parameters"].get_default(call_default_factory=True):
+        yield "ParametersUnused", "spec.parameters has no effect: each operation brings its own; remove it"
+    if spec.retries and spec.side_effects == "destructive":
+        text = "spec.retries has no effect: what is destructive is never repeated; set spec.sideEffects, or remove spec.retries"
+        yield "NeverRetried", text
 
 
 def _secrets(observed: ToolObserved) -> list[Condition]:
@@ -160,12 +193,9 @@ def _reachable(tool: Tool, observed: ToolObserved) -> Condition:
         return Condition("Reachable", State.UNKNOWN, probe.reason, "it was not tried")
     if probe.ready or probe.reason == DRIFTED:
         # What is wrong with single operations is told, and does not make the others fail.
-        return Condition(
-            "Reachable",
-            State.TRUE,
-            "Installed" if tool.spec.plugin else "Reachable",
-            "" if probe.reason == DRIFTED else probe.message,
-        )
+        told = "" if probe.reason == DRIFTED else probe.message
+        found = "Installed" if tool.spec.plugin else "PartlyOffered" if told else "Reachable"
+        return Condition("Reachable", State.TRUE, found, told)
     return Condition("Reachable", State.FALSE, probe.reason, probe.message)
 
 

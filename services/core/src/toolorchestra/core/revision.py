@@ -37,7 +37,9 @@ EXPERT_PARAMETERS: Final[dict[str, Any]] = {
 }
 
 # What was observed informs and does not gate, except where every call is certain to fail: a manager should not pay to find out.
-CERTAIN_TO_FAIL: Final = frozenset({"SecretMissing", "InvalidSpec", "StdioNotAllowed", "NotInstalled", "NoBackend"})
+CERTAIN_TO_FAIL: Final = frozenset(
+    {"SecretMissing", "InvalidSpec", "StdioNotAllowed", "NotInstalled", "NoBackend", "SecretsInSandbox"}
+)
 
 
 class PinnedModel(Frozen):

@@ -76,6 +76,14 @@ class ChatAssembly:
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
             yield from self._delta(choice.get("delta") or choice.get("message") or {})
 
+    def alike(self, chunk: Chunk) -> Chunk:
+        """The chunk, after it was added, with the finish reason that the whole answer has."""
+        choices = chunk.get("choices") or ()
+        if not self.calls or not any(choice.get("finish_reason") for choice in choices):
+            return chunk
+        reason = _finish(self.finish_reason, self.calls)
+        return {**chunk, "choices": [{**c, "finish_reason": c.get("finish_reason") and reason} for c in choices]}
+
     def reply(self, meter: Meter, *, latency_ms: int) -> ChatReply:
         """The whole answer."""
         calls = tuple(call.whole(position) for position, call in enumerate(self.calls))
@@ -206,7 +214,7 @@ def _texts(choices: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             yield from (str(function[k]) for k in ("name", "arguments") if function.get(k))
 
 
-def _finish(reason: str | None, calls: Sequence[ChatToolCall]) -> str:
+def _finish(reason: str | None, calls: Sequence[object]) -> str:
     if calls and reason in (None, "stop", "function_call"):
         return "tool_calls"
     return reason or "stop"

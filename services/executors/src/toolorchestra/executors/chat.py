@@ -39,6 +39,7 @@ MAX_SAID: Final = 500  # characters of a server's error text that are passed on
 _UNSENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
 # A gateway gave up waiting; what stands behind it may have worked on.
 _PERHAPS_USED: Final = (408, 502, 504)
+_CHECK: Final = {401: "check its key", 403: "check its key", 404: "check its endpoint and spec.model"}
 _MAY_PASS: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS)
 _OWN_FIELDS: Final = frozenset({"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens"})
 
@@ -260,7 +261,7 @@ def _refused(name: str, error: openai.APIStatusError, tally: Tally) -> ModelRefu
     if error.status_code not in _PERHAPS_USED:
         tally.refused()
     said = _said(error.body) or error.message
-    hint = "check its endpoint and its key" if error.status_code in (401, 403, 404) else None
+    hint = _CHECK.get(error.status_code)
     text = f"the model {name!r} refused the call: HTTP {error.status_code}: {_short(said)}"
     return ModelRefusedError(text, meter=tally.meter, status=error.status_code, hint=hint)
 

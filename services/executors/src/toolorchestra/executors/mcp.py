@@ -69,8 +69,10 @@ class McpDiscovery:
         found = [_operation(tool.metadata.name, remote, version) for remote in wanted]
         drifted = {_remote(o): o.schema_hash for o in found if pinned.get(_remote(o), o.schema_hash) != o.schema_hash}
         kept, twice = unique(operation for operation in found if _remote(operation) not in drifted)
-        missing = sorted(set(backend.tools) - {t.name for t in listed})
-        problems = [f"the server has no tool {name!r}" for name in missing]
+        names = {t.name for t in listed}
+        problems = [f"spec.mcp.tools: the server has no tool {name!r}" for name in sorted(set(backend.tools) - names)]
+        unused = sorted(set(backend.accepted_hashes) - names)
+        problems += [f"spec.mcp.acceptedHashes: the server has no tool {name!r}" for name in unused]
         problems += [f"two tools are called {name!r}" for name in twice]
         return Discovery(kept, tuple(problems), drifted)
 

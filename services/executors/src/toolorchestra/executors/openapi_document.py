@@ -126,7 +126,7 @@ def find_operations(
             found[identity] = _operation(document, tool, identity, (method, path, server), item, operation)
         except InvalidManifestError as error:
             problems.append(f"operation {identity}: {error}")
-    problems += [f"the document has no operation {name!r}" for name in wanted if name not in seen]
+    problems += [f"spec.openapi.operations: the document has no operation {name!r}" for name in wanted if name not in seen]
     return tuple(found.values()), tuple(problems)
 
 

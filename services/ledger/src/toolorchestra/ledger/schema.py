@@ -15,8 +15,8 @@ from toolorchestra.ledger.connection import Connection
 from toolorchestra.ledger.errors import LedgerError, translated
 from toolorchestra.ledger.statements import Step, step
 
-MIN_VERSION: Final = 6  # the oldest schema that this program works with
-MAX_VERSION: Final = 6  # the newest that it knows to be compatible
+MIN_VERSION: Final = 7  # the oldest schema that this program works with
+MAX_VERSION: Final = 7  # the newest that it knows to be compatible
 HINT: Final = "run python -m toolorchestra.ledger migrate"
 _PREPARATION: Final = ("migrate_lock", "migrate_bootstrap", "migrate_history", "migrate_path", "migrate_applied")
 _NAME: Final = re.compile(r"^([0-9]{4})_([a-z_]+)\.sql$")

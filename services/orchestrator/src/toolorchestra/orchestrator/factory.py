@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from toolorchestra.core.errors import ToolOrchestraError
@@ -10,6 +11,7 @@ from toolorchestra.core.registry import WatchedRegistry
 from toolorchestra.executors.factory import Toolbox
 from toolorchestra.kit.kubernetes import KubernetesApi
 from toolorchestra.kit.signals import SignalBus
+from toolorchestra.ledger import sandboxes
 from toolorchestra.ledger.database import Database
 from toolorchestra.ledger.schema import check_schema
 from toolorchestra.orchestrator.services.administration import Administration
@@ -34,6 +36,7 @@ from toolorchestra.orchestrator.services.outbox import Outbox
 from toolorchestra.orchestrator.services.passing import Settlement
 from toolorchestra.orchestrator.services.passthrough import Passthrough
 from toolorchestra.orchestrator.services.repeating import Repeats
+from toolorchestra.orchestrator.services.sandboxes import SandboxProber
 from toolorchestra.orchestrator.services.upkeep import Upkeep
 from toolorchestra.orchestrator.services.waiting import Waiting
 from toolorchestra.orchestrator.settings import OrchestratorSettings
@@ -94,7 +97,7 @@ class Factory:
         self.metrics.active_runs.set_function(lambda: self.manager.active)
         self.discovery = Discovery(
             registry=context.registry,
-            prober=context.toolbox.prober,
+            prober=SandboxProber(context.toolbox.prober, partial(sandboxes.living, context.database)),
             enforcement=None if settings.on_cluster else self._enforcement(),
             interval_s=TICK_S if settings.on_cluster else settings.probe_interval_s,
             reload_secrets=context.reload_secrets,

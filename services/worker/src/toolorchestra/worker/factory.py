@@ -9,6 +9,7 @@ from functools import cache
 from billiard.util import get_pdeathsig
 
 from toolorchestra.core.calls import SecretReader
+from toolorchestra.core.sandbox import SandboxFindings
 from toolorchestra.executors.factory import open_toolbox
 from toolorchestra.executors.plugin import installed
 from toolorchestra.kit.cluster_secrets import ClusterSecrets, NoSecrets
@@ -19,6 +20,7 @@ from toolorchestra.kit.valkey_signals import open_signals
 from toolorchestra.ledger.database import Database
 from toolorchestra.ledger.schema import check_schema
 from toolorchestra.worker import sandbox
+from toolorchestra.worker.reporting import SandboxReporter
 from toolorchestra.worker.services.execution import Abilities, CallService
 from toolorchestra.worker.services.pulse import Pulse
 from toolorchestra.worker.settings import WorkerClass, WorkerSettings
@@ -39,7 +41,7 @@ class Factory:
         self._environ = environ
         self._guard = EgressGuard(settings.egress_allow)
         self._find_plugin = cache(installed)  # looking through all distributions takes as long as a small call
-        self._rung: str | None = None
+        self._findings: SandboxFindings | None = None  # of a sandbox worker
 
     @asynccontextmanager
     async def open_service(self) -> AsyncIterator[CallService]:
@@ -57,7 +59,8 @@ class Factory:
             )
             signals = open_signals(settings.signal_url.get_secret_value() if settings.signal_url else None)
             stack.push_async_callback(signals.close)
-            abilities = Abilities(settings.worker_class, self._rung, settings.lease_ms)
+            rung = self._findings.rung if self._findings is not None else None
+            abilities = Abilities(settings.worker_class, rung, settings.lease_ms)
             service = CallService(
                 LedgerCalls(database), LedgerRevisions(database), toolbox.executors, signals, abilities, pulse=self.pulse()
             )
@@ -72,9 +75,15 @@ class Factory:
     async def observe_sandbox(self) -> None:
         """Find out, and tell the log, which isolation code gets here."""
         addresses = sandbox.neighbours(self._settings.database_url.get_secret_value(), self._environ)
-        findings = await sandbox.observe(addresses, find_plugin=self._find_plugin)
-        sandbox.report(findings)
-        self._rung = findings.rung
+        self._findings = await sandbox.observe(addresses, find_plugin=self._find_plugin)
+        sandbox.report(self._findings)
+
+    def sandbox_reporter(self, worker: str) -> SandboxReporter | None:
+        """Tells others what was observed; None where nothing was."""
+        if self._findings is None:
+            return None
+        url, interval_s = self._settings.database_url.get_secret_value(), self._settings.heartbeat_s
+        return SandboxReporter(url, worker, self._findings, interval_s=interval_s)
 
     async def warm_up(self) -> None:
         """Do once, before children are forked, what each of them would have to do again: imports, root certificates."""

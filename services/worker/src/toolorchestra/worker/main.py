@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -58,14 +58,16 @@ def serve(settings: WorkerSettings, factory: Factory, runtime: Runtime) -> int:
     app = create_celery(settings)
     direct = Direct(runtime) if isinstance(runtime, SharedLoop) else None
     register(app, runtime, factory.pulse(), strategy=direct or CELERYS)
-    heartbeat = None
-    if settings.liveness_file is not None:
-        heartbeat = Heartbeat(app, f"{socket.gethostname()}.{os.getpid()}", interval_s=settings.heartbeat_s)
+    name = f"{socket.gethostname()}.{os.getpid()}"
+    heartbeat = Heartbeat(app, name, interval_s=settings.heartbeat_s) if settings.liveness_file is not None else None
+    reporter = factory.sandbox_reporter(name)
     worker = _celery_worker(app, settings)
     if heartbeat is not None:
         heartbeat.consume()
-    with _told(settings, runtime, heartbeat, direct):
+    with _told(settings, runtime, [one.start for one in (heartbeat, reporter) if one is not None], direct):
         worker.start()
+    if reporter is not None:
+        reporter.withdraw()
     status = worker.exitcode or 0
     logger.info("stopped", status=status)
     return int(status)
@@ -117,13 +119,15 @@ def _celery_worker(app: Celery, settings: WorkerSettings) -> Any:
 
 
 @contextmanager
-def _told(settings: WorkerSettings, runtime: Runtime, heartbeat: Heartbeat | None, direct: Direct | None) -> Iterator[None]:
-    """Hear from Celery when the worker takes calls and when it is to stop."""
+def _told(
+    settings: WorkerSettings, runtime: Runtime, begin: Sequence[Callable[[Any], None]], direct: Direct | None
+) -> Iterator[None]:
+    """Hear from Celery when the worker takes calls and when it is to stop. ``begin``: what gets the consumer then."""
     ready_file = settings.ready_file
 
     def ready(sender: Any, **_: Any) -> None:
-        if heartbeat is not None:
-            heartbeat.start(sender)
+        for start in begin:
+            start(sender)
         if direct is None:
             replace_children_soon(sender)
         else:

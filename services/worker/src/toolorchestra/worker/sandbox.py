@@ -3,16 +3,15 @@
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import structlog
 
 from toolorchestra.core.errors import ToolOrchestraError
 from toolorchestra.core.plugins import PluginContext, PluginFactory, Readiness, ToolPlugin
+from toolorchestra.core.sandbox import RUNGS, SandboxFindings
 from toolorchestra.executors.plugin import installed
-from toolorchestra.worker.services.outcomes import RUNGS
 
 CODE_PLUGIN: Final = "python"
 METADATA: Final = ("169.254.169.254", 80)  # where clouds give credentials to whoever asks
@@ -35,16 +34,6 @@ print(json.dumps(found))
 """
 
 logger = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class SandboxFindings:
-    """The rung that code gets (None: it cannot be run here), why, and what it could reach (``open|silent|closed``)."""
-
-    rung: str | None
-    message: str = ""
-    layers: Mapping[str, Any] = field(default_factory=dict)
-    reach: Mapping[str, str] = field(default_factory=dict)
 
 
 def forget_secrets() -> None:

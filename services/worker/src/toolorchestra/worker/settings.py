@@ -58,7 +58,9 @@ class WorkerSettings(Settings):
     liveness_file: Path | None = Field(
         default=None, description="A file touched whenever work was done; too old (a minute) means that the worker hangs."
     )
-    heartbeat_s: float = Field(default=10.0, gt=0, description="Time between tasks by which an idle worker proves its life.")
+    heartbeat_s: float = Field(
+        default=10.0, gt=0, description="Time between signs of life: tasks of an idle worker, and reports of a sandbox."
+    )
 
     @property
     def calls_at_once(self) -> int:

@@ -207,7 +207,11 @@ class AllowedNamespaces(Model):
     """Who besides the own namespace may use a resource."""
 
     NAMES_ONLY: ClassVar = "names goes with `from: Names` only: change from, or remove names"
-    RULES = (Rule("!has(self.names) || size(self.names) == 0 || self.from == 'Names'", NAMES_ONLY),)
+    NO_NAMES: ClassVar = "names must be set with `from: Names`: add names, or change from"
+    RULES = (
+        Rule("!has(self.names) || size(self.names) == 0 || self.from == 'Names'", NAMES_ONLY),
+        Rule("!has(self.from) || self.from != 'Names' || (has(self.names) && size(self.names) > 0)", NO_NAMES),
+    )
 
     from_: Literal["Same", "All", "Names"] = Field(
         default="Same", alias="from", description="`Same` (default), `All`, or the listed `names`."
@@ -218,6 +222,8 @@ class AllowedNamespaces(Model):
     def _names_only(self) -> Self:
         if self.names and self.from_ != "Names":
             raise ValueError(self.NAMES_ONLY)
+        if self.from_ == "Names" and not self.names:
+            raise ValueError(self.NO_NAMES)
         return self
 
     def allows(self, *, owner: str, user: str) -> bool:

@@ -1,11 +1,11 @@
 """Orchestrator: a managing policy with its limits, exposed as one model name."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from toolorchestra.core.durations import Duration
-from toolorchestra.core.resources.meta import Metadata, Model, NamedRef, NamePattern, Usd
+from toolorchestra.core.resources.meta import Metadata, Model, NamedRef, NamePattern, Rule, Usd
 from toolorchestra.core.resources.status import Lenient, OrchestratorStatus
 
 Baseline = Literal["cascade", "cheapest", "strongest", "random"]
@@ -14,7 +14,10 @@ Baseline = Literal["cascade", "cheapest", "strongest", "random"]
 class PolicySpec(Model):
     """Who decides: an ExpertModel, or a simple baseline."""
 
+    FORMAT: ClassVar = "`format: signatures` goes with expertModelRef only: set expertModelRef, or remove format"
     ONE_OF = ("baseline", "expert_model_ref")
+    NEEDS = (("adapter", "expert_model_ref"),)
+    RULES = (Rule("self.format == 'chat' || has(self.expertModelRef)", FORMAT, at=".format"),)
 
     baseline: Baseline | None = Field(default=None, description="A fixed rule instead of a model.")
     expert_model_ref: NamedRef | None = Field(default=None, description="The model that manages.")
@@ -23,6 +26,12 @@ class PolicySpec(Model):
         description="`chat` (default): OpenAI chat with functions; `signatures`: the format of managers trained here.",
     )
     adapter: str | None = Field(default=None, max_length=253, description="Name of the LoRA adapter to ask for.")
+
+    @model_validator(mode="after")
+    def _of_a_model(self) -> Self:
+        if self.format != "chat" and self.expert_model_ref is None:
+            raise ValueError(self.FORMAT)
+        return self
 
 
 class RunLimits(Model):

@@ -1,8 +1,8 @@
 """Tool: anything the orchestrator may call that is not a model."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from toolorchestra.core.durations import Duration
 from toolorchestra.core.resources.meta import (
@@ -13,6 +13,7 @@ from toolorchestra.core.resources.meta import (
     Metadata,
     Model,
     NamePattern,
+    Rule,
     SecretKeyRef,
     Text,
     Usd,
@@ -101,7 +102,9 @@ class ToolPricing(Model):
 class ToolSpec(Model):
     """Desired state of a Tool."""
 
+    NO_SANDBOX: ClassVar = "minimumSandbox goes with `execution: sandbox` only: change execution, or remove minimumSandbox"
     ONE_OF = ("http", "openapi", "mcp", "plugin")
+    RULES = (Rule("!has(self.minimumSandbox) || self.execution == 'sandbox'", NO_SANDBOX, at=".minimumSandbox"),)
 
     description: str = Field(
         min_length=1, max_length=4096, description="What it does and when to use it; the model reads this."
@@ -152,6 +155,12 @@ class ToolSpec(Model):
         if problem is not None:
             raise ValueError(f"not a usable JSON Schema: {problem}")
         return schema
+
+    @model_validator(mode="after")
+    def _sandboxed(self) -> Self:
+        if self.minimum_sandbox is not None and self.execution != "sandbox":
+            raise ValueError(self.NO_SANDBOX)
+        return self
 
 
 class Tool(Model):

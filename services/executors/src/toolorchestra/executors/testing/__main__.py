@@ -13,7 +13,7 @@ from toolorchestra.core.money import parse_usd
 from toolorchestra.core.pricing import Price
 from toolorchestra.executors.testing.answers import SimulatedExpert
 from toolorchestra.executors.testing.behaviour import Behaviour, from_fields
-from toolorchestra.executors.testing.provider import CountingProvider, ProviderConfig
+from toolorchestra.executors.testing.provider import HOST, CountingProvider, ProviderConfig
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str]) -> None:
     if options.watch_stdin:
         threading.Thread(target=_wait_for_stdin, args=(ended,), daemon=True).start()
     behaviour = from_fields(Behaviour(), json.loads(options.behaviour))
-    provider = CountingProvider(_config(options), behaviour=behaviour).start(options.port)
+    provider = CountingProvider(_config(options), behaviour=behaviour).start(options.port, host=options.host)
     sys.stdout.write(f"{provider.url}\n")
     sys.stdout.flush()
     ended.wait()
@@ -55,7 +55,8 @@ def _config(options: argparse.Namespace) -> ProviderConfig:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m toolorchestra.executors.testing", description=__doc__)
-    parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 takes a free one")
+    parser.add_argument("--host", default=HOST, help="address to listen on, e.g. 0.0.0.0 in a container")
+    parser.add_argument("--port", type=int, default=0, help="port to listen on; 0 takes a free one")
     parser.add_argument("--model", action="append", help="a model's name; may be repeated")
     parser.add_argument("--price-input", default="1", help="US dollars per million input tokens")
     parser.add_argument("--price-output", default="2", help="US dollars per million output tokens")

@@ -1,6 +1,6 @@
 """An OpenAI-compatible provider that counts its own bill, for tests of money, crashes and speed.
 
-It is a real HTTP server on the loopback interface with a thread and an event loop of its own. What it did is in ``bill``; what
+It is a real HTTP server, by default on the loopback interface, with a thread and an event loop of its own. What it did is in ``bill``; what
 it does is chosen by ``behave``, by ``once``, or by the request itself (see ``behaviour``).
 """
 
@@ -275,11 +275,11 @@ class CountingProvider:
         """Do these first, one per request."""
         self._app.queued.extend(behaviours)
 
-    def start(self, port: int = 0) -> Self:
-        """Listen on the loopback interface; port 0 takes a free one. Raises UnavailableError."""
+    def start(self, port: int = 0, *, host: str = HOST) -> Self:
+        """Listen; port 0 takes a free one. Raises UnavailableError."""
         self._thread.start()
         try:
-            self._server = asyncio.run_coroutine_threadsafe(self._listen(port), self._loop).result(START_S)
+            self._server = asyncio.run_coroutine_threadsafe(self._listen(host, port), self._loop).result(START_S)
         except OSError as error:
             self.stop()
             raise UnavailableError(f"port {port} cannot be listened on: {error}") from error
@@ -299,8 +299,8 @@ class CountingProvider:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.stop()
 
-    async def _listen(self, port: int) -> asyncio.Server:
-        return await asyncio.get_running_loop().create_server(self._app.protocol, HOST, port, backlog=BACKLOG)
+    async def _listen(self, host: str, port: int) -> asyncio.Server:
+        return await asyncio.get_running_loop().create_server(self._app.protocol, host, port, backlog=BACKLOG)
 
     async def _end(self) -> None:
         if self._server is not None:

@@ -33,12 +33,12 @@ def install(app: FastAPI) -> None:
 
 
 async def on_ours(_: Request, error: Exception) -> JSONResponse:
-    """An error raised on purpose. What is refused for money, or failed at a price, must not be retried: one would be three."""
+    """An error raised on purpose. What is refused for good, or failed at a price, must not be retried: one would be three."""
     assert isinstance(error, ToolOrchestraError)  # noqa: S101 - registered for this type only
     headers = {}
     if isinstance(error, DeniedError) and error.denial.unit == SLOTS:
         error = RateLimitedError(error.message, hint="send it again when one of them has ended")
-    if isinstance(error, BudgetExceededError) or (isinstance(error, PassedCallError) and error.billed):
+    if isinstance(error, BudgetExceededError) or (isinstance(error, PassedCallError) and error.final):
         headers["x-should-retry"] = "false"
     return JSONResponse(error_body(error), status_code=error.http_status, headers=headers)
 

@@ -13,18 +13,22 @@ from toolorchestra.core.loop.state import State
 from toolorchestra.core.money import NanoUsd, format_usd
 from toolorchestra.core.openai import ChatCompletionRequest, Completion, error_body
 from toolorchestra.core.pricing import Usage
+from toolorchestra.executors.chat import ModelRefusedError
 from toolorchestra.orchestrator.services.responding import DONE, data
 
 _STATUS: Final = {error.code: error.http_status for error in (EgressDeniedError, UnavailableError, UpstreamTimeoutError)}
 
 
 class PassedCallError(UpstreamError):
-    """The model gave no answer, as it was stored. ``billed``: it cost something, so it is not tried again by itself."""
+    """The model gave no answer, as it was stored.
 
-    def __init__(self, message: str, *, code: str, billed: bool) -> None:
+    ``final``: a client should not try again by itself, for the call cost something or would be refused again.
+    """
+
+    def __init__(self, message: str, *, code: str, billed: bool = False, refused: bool = False) -> None:
         super().__init__(message, hint="send it as a new request to try again" if billed else None)
         vars(self).update(code=code, http_status=_STATUS.get(code, UpstreamError.http_status))
-        self.billed = billed
+        self.final = billed or refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +141,11 @@ def message_of(reply: ChatReply) -> dict[str, Any]:
 def _error(failed: Fact | None, ended: Ended) -> PassedCallError | None:
     """Why there is no answer; None for a call that was cancelled: then what was said counts."""
     if not isinstance(failed, AskFailed):
-        return PassedCallError(ended.reason, code=UpstreamError.code, billed=False)
+        return PassedCallError(ended.reason, code=UpstreamError.code)
     if failed.error_code == CANCELLED:
         return None
     lost = failed.error_code == INTERRUPTED
     code = UnavailableError.code if lost else failed.error_code
     message = "the answer was lost with the process that awaited it" if lost else failed.message
-    return PassedCallError(message, code=code, billed=failed.cost_nano_usd > 0)
+    refused = code == ModelRefusedError.code and not failed.retryable
+    return PassedCallError(message, code=code, billed=failed.cost_nano_usd > 0, refused=refused)

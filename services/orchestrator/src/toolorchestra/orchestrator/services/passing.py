@@ -158,8 +158,9 @@ class PassedRun:
             async for chunk in chunks:
                 for _ in self._assembly.add(chunk):
                     pass
+                told = self._assembly.alike(chunk)
                 for follower in self._followers:
-                    follower.waiting.put_nowait(chunk)
+                    follower.waiting.put_nowait(told)
 
     def _reply(self) -> ChatReply:
         return self._assembly.reply(self.call.request.meter, latency_ms=int((monotonic() - self._began) * 1000))

@@ -6,10 +6,10 @@ from typing import Final
 from toolorchestra.core.calls import Outcome, Status
 from toolorchestra.core.errors import ForbiddenError, ToolOrchestraError
 from toolorchestra.core.functions import Function, ToolTarget
+from toolorchestra.core.sandbox import is_weaker
 from toolorchestra.ledger.calls import Claim
 from toolorchestra.worker.settings import WorkerClass
 
-RUNGS: Final = ("process", "pod", "gvisor", "kata")  # from the weakest isolation to the strongest
 _EFFECT: Final = "it may have had its effect"
 
 
@@ -18,9 +18,7 @@ def refusal(function: Function, worker_class: WorkerClass, rung: str | None) -> 
     if (function.execution == "sandbox") is not (worker_class is WorkerClass.SANDBOX):
         return _denied(f"{function.name} has execution {function.execution!r}, this worker is of class {worker_class.value!r}")
     wanted = function.target.spec.minimum_sandbox if isinstance(function.target, ToolTarget) else None
-    if worker_class is WorkerClass.CALLS or wanted is None:
-        return None
-    if rung is None or RUNGS.index(rung) < RUNGS.index(wanted):
+    if worker_class is WorkerClass.SANDBOX and is_weaker(rung, wanted):
         return _denied(f"{function.name} demands the sandbox {wanted!r}, this worker has {rung or 'none'!r}")
     return None
 

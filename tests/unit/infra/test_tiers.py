@@ -1,0 +1,34 @@
+import pytest
+
+from infra import tiers
+from infra.tiers import Result, Step
+
+
+def result(name: str, *, passed: bool = True, lacks: str = "") -> Result:
+    return Result(Step(name, ("true",)), passed, 1.0, "closing line", lacks)
+
+
+def test_every_folder_of_tests_is_a_tier_and_what_needs_long_builds_comes_after_them():
+    names = [step.name for step in tiers.tiers()]
+    assert {"unit", "integration", "controlplane", "charts", "bench"} <= set(names)
+    assert names[:3] == ["unit", "integration", "cluster"]
+    assert names.index("images") < names.index("controlplane")
+
+
+def test_what_a_machine_lacks_is_named_in_the_summary():
+    said = tiers.summary([result("unit"), result("e2e", lacks="root")])
+    assert "NOT RUN  e2e" in said
+    assert said.endswith("All 1 steps that can run here passed. Not run here: e2e.")
+
+
+def test_under_continuous_integration_a_step_that_cannot_run_is_a_failure(monkeypatch: pytest.MonkeyPatch):
+    step = Step("node", ("true",))
+    monkeypatch.setattr(tiers, "lacking", lambda _: "root")
+    monkeypatch.setenv("CI", "true")
+    assert not tiers.attempt(step).passed
+    monkeypatch.delenv("CI")
+    assert tiers.attempt(step).passed
+
+
+def test_a_failed_step_is_named_at_the_end():
+    assert tiers.summary([result("lint", passed=False), result("unit")]).endswith("FAILED: lint")

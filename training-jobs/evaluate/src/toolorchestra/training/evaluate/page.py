@@ -1,0 +1,206 @@
+"""The report as one HTML page: no script, no outside resource, light and dark."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
+from importlib.resources import files
+from typing import Final
+
+from toolorchestra.training.evaluate import wording
+from toolorchestra.training.evaluate.picture import pareto_svg
+from toolorchestra.training.evaluate.preferences import PAPER_DEFECTS
+from toolorchestra.training.evaluate.report import Comparison, PartRow, PolicyFigures, Report, Worst
+
+_MOST_INK: Final = 0.45  # of a cell that holds all calls, so that its figure stays readable
+
+
+def to_html(report: Report) -> str:
+    """The page. Nothing in it comes from elsewhere, and a browser is told to load nothing."""
+    css = files("toolorchestra.training.evaluate").joinpath("page.css").read_text(encoding="utf-8")
+    body = "\n".join(part for part in _sections(report) if part)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
+        f"<title>{escape(report.title)}</title>\n<style>\n{css}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
+    )
+
+
+def _sections(report: Report) -> Iterator[str]:
+    yield f"<h1>{escape(report.title)}</h1>"
+    yield _list(report.notes)
+    yield _gate(report)
+    yield _section(
+        "What is right, and what it costs", pareto_svg(report.policies), "The line joins the policies that none beats."
+    )
+    yield _comparisons(report.comparisons)
+    yield _policies(report.policies)
+    names = [figures.policy for figures in report.policies]
+    yield _parts("By suite", [row for row in report.parts if not row.topic], names)
+    yield _parts("By topic", [row for row in report.parts if row.topic], names)
+    yield _tools(report.policies)
+    yield _bias(report.policies)
+    yield _preferences(report.policies)
+    yield _dials(report.policies)
+    yield _worst(report.worst)
+    rows = [[escape(name), escape(value)] for name, value in report.reproducibility.items()]
+    yield _section("To do it again", _table(["", ""], rows, text=2))
+
+
+def _section(title: str, content: str, remark: str = "") -> str:
+    told = f'<p class="soft">{escape(remark)}</p>' if remark else ""
+    return f"<section><h2>{escape(title)}</h2>{told}{content}</section>" if content else ""
+
+
+def _list(notes: Sequence[str]) -> str:
+    return f'<ul class="notes">{"".join(f"<li>{escape(note)}</li>" for note in notes)}</ul>' if notes else ""
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, text: int = 1) -> str:
+    """Cells are HTML (or whole ``<td>`` elements); the first ``text`` columns are words, the first one heads its row."""
+    cells = "".join(f'<th scope="col"{_class(n < text)}>{name}</th>' for n, name in enumerate(head))
+    body = "".join(f"<tr>{''.join(_cell(n, cell, text) for n, cell in enumerate(row))}</tr>" for row in rows)
+    return f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>' if body else ""
+
+
+def _cell(place: int, content: str, text: int) -> str:
+    if content.startswith("<td"):
+        return content
+    return f'<th scope="row">{content}</th>' if place == 0 else f"<td{_class(place < text)}>{content}</td>"
+
+
+def _class(is_text: bool) -> str:
+    return ' class="text"' if is_text else ""
+
+
+def _gate(report: Report) -> str:
+    if report.gate is None:
+        return ""
+    kind, word = ("good", "passed") if report.gate.passed else ("bad", "not passed")
+    return f'<p class="verdict {kind}">Gate: {word}</p>{_list(report.gate.failures)}'
+
+
+def _comparisons(comparisons: Sequence[Comparison]) -> str:
+    head = ["", "success, points", "cost", "latency", "p success", "p cost", "tasks", "clusters"]
+    rows = [
+        [
+            f"{escape(one.policy)}{' <em>(primary)</em>' if one.primary else ''}",
+            wording.points(one.success),
+            wording.times(one.cost_ratio),
+            wording.times(one.latency_ratio),
+            wording.p_value(one.p_success),
+            wording.p_value(one.p_cost),
+            str(one.success.n),
+            str(one.success.clusters),
+        ]
+        for one in comparisons
+    ]
+    against = escape(comparisons[0].baseline) if comparisons else ""
+    remark = "Paired on tasks. All p-values but that of the primary comparison on success are corrected after Holm."
+    return _section(f"Against {against}", _table(head, rows), remark)
+
+
+def _policies(policies: Sequence[PolicyFigures]) -> str:
+    head = ["", "success", "cost per task", "cost per solved", "seconds", "calls", "turns", "tasks", "clusters", "errors"]
+    rows = [
+        [
+            escape(one.policy) + (' <span class="soft">simulated</span>' if one.simulated else ""),
+            wording.percent(one.rates.success),
+            wording.usd(one.rates.cost_per_task),
+            wording.usd(one.rates.cost_per_solved),
+            wording.plain(one.rates.latency_per_task),
+            wording.plain(one.rates.calls_per_task),
+            wording.plain(one.rates.turns_per_task),
+            str(one.tasks),
+            str(one.rates.success.clusters),
+            ", ".join(f"{count} {kind}" for kind, count in one.errors.items()) or "0",
+        ]
+        for one in policies
+    ]
+    return _section("All policies", _table(head, rows), "In brackets: intervals by bootstrap over clusters of tasks.")
+
+
+def _parts(title: str, rows: Sequence[PartRow], names: Sequence[str]) -> str:
+    head = ["", "tasks", *map(escape, names)]
+    cells = [
+        [
+            escape(row.topic or row.suite) + (f' <span class="soft">{escape(row.suite)}</span>' if row.topic else ""),
+            str(max(cell.n for cell in row.cells.values())),
+            *(f"{100 * row.cells[name].success:.1f} %" if name in row.cells else wording.UNKNOWN for name in names),
+        ]
+        for row in rows
+    ]
+    return _section(title, _table(head, cells))
+
+
+def _tools(policies: Sequence[PolicyFigures]) -> str:
+    tools = sorted(
+        {tool for one in policies for tool in one.tools}, key=lambda t: (-sum(p.tools.get(t, 0) for p in policies), t)
+    )
+    head = ["", "entropy, bits", *map(escape, tools)]
+    rows = [
+        [escape(one.policy), f"{one.entropy:.2f}", *(_share(one.tools.get(tool, 0.0)) for tool in tools)] for one in policies
+    ]
+    return _section("Which tools are called", _table(head, rows) if tools else "", "Shares in all calls of a policy.")
+
+
+def _share(share: float) -> str:
+    if not share:
+        return f'<td class="soft">{wording.UNKNOWN}</td>'
+    return f'<td class="share"><i style="opacity:{_MOST_INK * share:.3f}"></i><b>{100 * share:.1f} %</b></td>'
+
+
+def _bias(policies: Sequence[PolicyFigures]) -> str:
+    rows = [
+        [escape(one.policy), wording.percent(one.bias.own_family), wording.percent(one.bias.strongest)]
+        for one in policies
+        if one.bias.strongest.value is not None
+    ]
+    remark = "Shares in calls of experts."
+    return _section("Whom a policy favours", _table(["", "its own family", "the strongest"], rows), remark)
+
+
+def _preferences(policies: Sequence[PolicyFigures]) -> str:
+    scored = [(one.policy, one.preferences) for one in policies if one.preferences is not None]
+    rows = [
+        [
+            escape(name),
+            wording.plain(found.reward),
+            wording.percent(found.adherence),
+            wording.plain(found.paper) if found.paper else wording.UNKNOWN,
+            str(found.reward.n),
+        ]
+        for name, found in scored
+    ]
+    table = _table(["", "reward, 0 to 1", "wishes met", "score of the paper", "tasks"], rows)
+    defects = _list(PAPER_DEFECTS) if any(found.paper for _, found in scored) else ""
+    told = f"<p>What is wrong with the score of the paper (arXiv 2511.21689):</p>{defects}" if defects else ""
+    return _section("What users asked for", table + told)
+
+
+def _dials(policies: Sequence[PolicyFigures]) -> str:
+    rows = [
+        [escape(one.policy), dial.aspect, f"{step.low:g} → {step.high:g}", wording.times(step.ratio), str(step.ratio.n)]
+        for one in policies
+        for dial in one.dials
+        for step in dial.steps
+    ]
+    remark = "What a higher weight does to what is used, on the same tasks: a policy that obeys stays at or below 1."
+    return _section("Turning the dial", _table(["", "aspect", "weight", "used, now / before", "tasks"], rows, text=3), remark)
+
+
+def _worst(worst: Sequence[Worst]) -> str:
+    rows = [
+        [
+            f'<a href="{escape(one.link)}">{escape(one.task)}</a>' if one.link else escape(one.task),
+            escape(one.suite),
+            escape(one.policy),
+            escape(one.error),
+            escape(", ".join(one.others)) or wording.UNKNOWN,
+            f"${one.cost_usd}",
+            f"{one.latency_ms / 1_000:.1f}",
+            str(one.turns),
+        ]
+        for one in worst
+    ]
+    head = ["task", "suite", "policy", "what went wrong", "solved by", "cost", "seconds", "turns"]
+    return _section("Worst cases", _table(head, rows, text=5), "First what others solved, then what cost most.")

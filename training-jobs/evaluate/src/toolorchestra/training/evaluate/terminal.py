@@ -1,0 +1,59 @@
+"""The report as tables for a terminal."""
+
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from toolorchestra.training.evaluate import wording
+from toolorchestra.training.evaluate.report import Report
+
+
+def print_report(report: Report, console: Console) -> None:
+    """Print what decides: notes, the gate, the policies and the comparisons. The rest is on the page."""
+    console.print(Text(report.title, style="bold"))
+    for note in report.notes:
+        console.print(Text(f"! {note}", style="yellow"))
+    for table in _tables(report):
+        console.print(table)
+    if report.gate is not None:
+        console.print(Text("Gate: passed", style="green") if report.gate.passed else Text("Gate: not passed", style="red"))
+        for failure in report.gate.failures:
+            console.print(Text(f"  {failure}"))
+
+
+def _tables(report: Report) -> Iterator[Table]:
+    policies = _table("policy", "success", "cost per task", "cost per solved", "seconds", "calls", "tasks")
+    for one in report.policies:
+        policies.add_row(
+            Text(f"{'*' if one.on_front else ' '} {one.policy}{' (simulated)' if one.simulated else ''}"),
+            wording.percent(one.rates.success),
+            wording.usd(one.rates.cost_per_task),
+            wording.usd(one.rates.cost_per_solved),
+            wording.plain(one.rates.latency_per_task),
+            wording.plain(one.rates.calls_per_task),
+            str(one.tasks),
+        )
+    yield policies
+    if not report.comparisons:
+        return
+    table = _table(f"against {report.comparisons[0].baseline}", "success, points", "cost", "p success", "p cost", "clusters")
+    for pair in report.comparisons:
+        table.add_row(
+            Text(f"{pair.policy}{' (primary)' if pair.primary else ''}"),
+            wording.points(pair.success),
+            wording.times(pair.cost_ratio),
+            wording.p_value(pair.p_success),
+            wording.p_value(pair.p_cost),
+            str(pair.success.clusters),
+        )
+    yield table
+
+
+def _table(first: str, *others: str) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column(Text(first))
+    for name in others:
+        table.add_column(name, justify="right")
+    return table
