@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -17,6 +18,7 @@ from tests.e2e.peers import PEERS, manifests
 from tests.support.cluster import cluster_store
 from tests.support.helm import Helm
 from tests.support.node import node
+from toolorchestra.cli.embedded.leash import leashed
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 900  # the first test waits for the node and, when the sources have changed, for images
@@ -53,35 +55,37 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 def what_pods_say(installation: Installation) -> Iterator[tuple[str, str]]:
     """Sections for a report: all pods, events, and of each pod that is not well what the cluster and itself say about it."""
-    kubectl = installation.kubectl
-    questions = [("get", "pods,jobs,toolorchestra", "-A", "-o", "wide"), ("get", "events", "-A", "--sort-by=.lastTimestamp")]
+    yield said(installation, "get", "pods,jobs,toolorchestra", "-A", "-o", "wide")
+    yield said(installation, "get", "events", "-A", "--sort-by=.lastTimestamp")
     for namespace in (NAMESPACE, PEERS):
-        for pod in json.loads(kubectl("get", "pods", "-n", namespace, "-o", "json"))["items"]:
-            name, restarted = (
-                pod["metadata"]["name"],
-                any(s["restartCount"] for s in pod["status"].get("containerStatuses", ())),
-            )
+        _, listed = said(installation, "get", "pods", "-n", namespace, "-o", "json", lines=None)
+        for pod in json.loads(listed)["items"] if listed.startswith("{") else []:
+            here = (pod["metadata"]["name"], "-n", namespace)
             if not is_well(pod):
-                questions.append(("describe", "pod", name, "-n", namespace))
-            questions.append(("logs", name, "-n", namespace, "--all-containers", "--tail=30"))
-            if restarted:
-                questions.append(("logs", name, "-n", namespace, "--previous", "--tail=30"))
-    for question in questions:
-        try:
-            yield f"kubectl {' '.join(question)}", "\n".join(kubectl(*question).splitlines()[-120:])
-        except ClusterError as error:
-            yield f"kubectl {' '.join(question)}", str(error)
+                yield said(installation, "describe", "pod", *here)
+            yield said(installation, "logs", *here, "--all-containers", "--tail=30")
+            if any(one["restartCount"] for one in pod["status"].get("containerStatuses", ())):
+                yield said(installation, "logs", *here, "--previous", "--tail=30")
 
 
-def is_well(pod: dict[str, dict[str, list[dict[str, str]]]]) -> bool:
+def said(installation: Installation, *words: str, lines: int | None = 120) -> tuple[str, str]:
+    """A command of kubectl and the end of what it said, be it an error."""
+    try:
+        text = installation.kubectl(*words)
+    except ClusterError as error:
+        text = str(error)
+    return f"kubectl {' '.join(words)}", text if lines is None else "\n".join(text.splitlines()[-lines:])
+
+
+def is_well(pod: dict[str, Any]) -> bool:
     ready = {one["type"]: one["status"] for one in pod["status"].get("conditions", ())}
-    return ready.get("Ready") == "True" or pod["status"].get("phase") == "Succeeded"  # type: ignore[comparison-overlap]
+    return ready.get("Ready") == "True" or pod["status"].get("phase") == "Succeeded"
 
 
 @pytest.fixture(scope="session")
-def images(request: pytest.FixtureRequest) -> list[Path]:
+def images() -> list[Path]:
     """The images, as archives; those whose sources have not changed are there already."""
-    subprocess.run([ROOT / "infra/images/build.sh", *IMAGES], cwd=ROOT, check=True)
+    subprocess.run(leashed((str(ROOT / "infra/images/build.sh"), *IMAGES)), cwd=ROOT, check=True)
     return [ROOT / "build/images" / f"{name}.tar" for name in IMAGES]
 
 

@@ -21,6 +21,7 @@ from infra.cluster.node import Node
 from infra.cluster.steps import ClusterError, run
 from tests.e2e.peers import ADDRESSES, PEERS, PORT, restricted_namespace
 from tests.support.helm import CHART, CRD_CHART, Helm
+from tests.support.operators import condition_of
 
 RELEASE: Final = "toolorchestra"
 NAMESPACE: Final = "toolorchestra"
@@ -132,6 +133,10 @@ class Tenant:
     def get(self, what: str, name: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.kubectl("get", what, name, "-n", self.name, "-o", "json"))
         return found
+
+    def condition(self, what: str, name: str, condition: str) -> dict[str, Any]:
+        """A condition as stored; without reason and message before it is."""
+        return condition_of(self.get(what, name), condition) or {"reason": "", "message": ""}
 
     def wait(self, what: str, condition: str, *, seconds: int = 60) -> None:
         self.kubectl("wait", what, "-n", self.name, f"--for=condition={condition}", f"--timeout={seconds}s")

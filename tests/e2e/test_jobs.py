@@ -65,7 +65,7 @@ def test_a_training_run_that_fails_shows_its_exit_code_and_its_last_words(tenant
     tenant.apply(training("broken", "import sys; sys.exit('the corpus is empty')"))
     tenant.wait("trainingrun/broken", "Complete=False", seconds=90)
     status = tenant.get("trainingrun", "broken")["status"]
-    complete = next(one for one in status["conditions"] if one["type"] == "Complete")
+    complete = tenant.condition("trainingrun", "broken", "Complete")
     assert (status["exitCode"], complete["reason"]) == (1, "Failed")
     assert "the corpus is empty" in complete["message"]
 
@@ -75,10 +75,11 @@ def test_kueue_lets_jobs_run_one_after_the_other_when_the_quota_has_room_for_one
     names = ("one", "another")
     tenant.apply(*(training(name, COUNT, queue="jobs") for name in names))
     waiting = wait_until(
-        lambda: [name for name in names if admitted(tenant, name)["reason"] == "Pending"], what="one that waits"
+        lambda: [name for name in names if tenant.condition("trainingrun", name, "Admitted")["reason"] == "Pending"],
+        what="one that waits",
     )
     assert len(waiting) == 1
-    assert "insufficient" in admitted(tenant, waiting[0])["message"]
+    assert "insufficient" in tenant.condition("trainingrun", waiting[0], "Admitted")["message"]
     for name in names:
         tenant.wait(f"trainingrun/{name}", "Complete", seconds=90)
     statuses = sorted((tenant.get("trainingrun", name)["status"] for name in names), key=lambda one: one["startedAt"])
@@ -88,9 +89,3 @@ def test_kueue_lets_jobs_run_one_after_the_other_when_the_quota_has_room_for_one
         f"Kueue: quota for one of two jobs; the second started at {statuses[1]['startedAt']}, the first ended at {statuses[0]['completedAt']}"
     )
     tenant.kubectl("delete", "clusterqueue,resourceflavor", tenant.name, "--wait=false")
-
-
-def admitted(tenant: Tenant, name: str) -> dict[str, str]:
-    """The condition Admitted; with an empty reason before there is one."""
-    conditions = tenant.get("trainingrun", name).get("status", {}).get("conditions", [])
-    return next((one for one in conditions if one["type"] == "Admitted"), {"reason": "", "message": ""})

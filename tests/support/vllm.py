@@ -57,17 +57,14 @@ class Vllm:
 
     def kill(self) -> None:
         """kill -9 of the server and of the processes that compute for it, which would outlive it."""
-        if self.process is None:
-            return
-        family = [*self.process.children(recursive=True), self.process] if self.process.is_running() else []
-        for one in reversed(family):
+        assert self.process is not None, "it was not started"
+        for one in [*self.process.children(recursive=True), self.process]:
             one.kill()
         self.process.wait()
-        self.process = None
 
     def stop(self) -> None:
-        """SIGTERM, as Kubernetes does."""
-        if self.process is None:
+        """SIGTERM, as Kubernetes does; nothing if it has ended."""
+        if self.process is None or self.process.poll() is not None:
             return
         self.process.terminate()
         try:

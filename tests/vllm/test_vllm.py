@@ -17,7 +17,7 @@ from openai.types.chat import ChatCompletionChunk
 
 from tests.support.platform import Platform, wait_until
 from tests.support.vllm import MODEL, Counted, Vllm
-from tests.vllm.conftest import CONTEXT_TOKENS, ENDLESS, PRICE, say, state
+from tests.vllm.served import CONTEXT_TOKENS, ENDLESS, PRICE, say, state
 from toolorchestra.core.money import format_usd
 from toolorchestra.core.pricing import Usage, cost, worst_case
 from toolorchestra.core.tokens import input_bound_tokens
@@ -65,19 +65,21 @@ def test_its_api_is_found_and_its_model_is_listed(platform: Platform) -> None:
 def test_a_model_that_it_does_not_serve_is_told_apart(platform: Platform, client: openai.OpenAI) -> None:
     found = state(platform, "misnamed")
     assert found["details"]["modelListed"] is False
-    assert found["message"] == f"the server lists other models than 'another': {MODEL}"
+    assert f"the server lists other models than 'another': {MODEL}" in found["message"]
     with pytest.raises(openai.APIStatusError, match="The model `another` does not exist"):
         client.chat.completions.create(model="misnamed", messages=say("hello"))
 
 
 def test_a_context_that_it_does_not_have_is_told(platform: Platform) -> None:
     said = f"the server's context has {CONTEXT_TOKENS} tokens, but spec.contextTokens says 8192; lower it"
-    assert state(platform, "optimistic")["message"] == said
+    assert said in state(platform, "optimistic")["message"]
 
 
 def test_a_whole_answer_costs_what_vllm_counted(platform: Platform, client: openai.OpenAI, vllm: Vllm) -> None:
     before = vllm.counted()
-    answer = client.chat.completions.create(model="tiny", messages=say("What is the capital of France?"), max_tokens=40)
+    answer = client.chat.completions.create(
+        model="tiny", messages=say("What is the capital of France?"), max_tokens=40, temperature=0
+    )
     assert answer.choices[0].message.content
     check(platform, answer, vllm.counted() - before)
 
@@ -91,7 +93,7 @@ def test_a_streamed_answer_costs_what_vllm_counted(platform: Platform, client: o
         )
     )  # fmt: skip
     texts = [choice.delta.content for chunk in chunks for choice in chunk.choices if choice.delta.content]
-    assert len(texts) > 10, "it came piece by piece"
+    assert len(texts) > 3, "it came piece by piece"
     assert [choice.finish_reason for chunk in chunks for choice in chunk.choices][-1] == "length"
     assert chunks[-1].usage.completion_tokens == 30
     check(platform, chunks[-1], vllm.counted() - before)
@@ -115,7 +117,13 @@ def test_a_forced_call_of_the_clients_tool_fits_its_schema(
     before = vllm.counted()
     options = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
     answer = client.chat.completions.create(
-        model="tiny", messages=say("Weather in Paris?"), tools=[TOOL], tool_choice=choice, max_tokens=150, **options
+        model="tiny",
+        messages=say("Weather in Paris?"),
+        tools=[TOOL],
+        tool_choice=choice,
+        max_tokens=150,
+        temperature=0,
+        **options,
     )
     name, arguments, finish, last = assembled(list(answer)) if stream else whole(answer)
     assert (name, finish) == ("weather", "tool_calls"), "also where vLLM says stop"
@@ -145,7 +153,9 @@ def test_the_result_of_a_tool_is_sent_back(platform: Platform, client: openai.Op
         {"role": "tool", "tool_call_id": "call_1", "content": "21 degrees and sunny"},
     ]
     before = vllm.counted()
-    answer = client.chat.completions.create(model="tiny", messages=messages, tools=[TOOL], tool_choice="none", max_tokens=40)
+    answer = client.chat.completions.create(
+        model="tiny", messages=messages, tools=[TOOL], tool_choice="none", max_tokens=40, temperature=0
+    )
     assert answer.choices[0].message.content
     check(platform, answer, vllm.counted() - before)
 
@@ -158,7 +168,9 @@ def test_an_answer_has_the_structure_asked_for(client: openai.OpenAI) -> None:
         "additionalProperties": False,
     }
     form = {"type": "json_schema", "json_schema": {"name": "trip", "schema": schema, "strict": True}}
-    answer = client.chat.completions.create(model="tiny", messages=say("A trip."), response_format=form, max_tokens=100)
+    answer = client.chat.completions.create(
+        model="tiny", messages=say("A trip."), response_format=form, max_tokens=100, temperature=0
+    )
     jsonschema.validate(json.loads(answer.choices[0].message.content), schema)
 
 
@@ -246,7 +258,7 @@ def test_a_request_that_is_too_long_is_refused_in_vllms_words(platform: Platform
 def test_it_can_be_the_manager(platform: Platform, client: openai.OpenAI, vllm: Vllm) -> None:
     """Whether it calls a tool is its own affair; the run ends with an answer, and both turns are paid for."""
     before = vllm.counted()
-    answer = client.chat.completions.create(model="self-made", messages=say("What is 6 times 7?"))
+    answer = client.chat.completions.create(model="self-made", messages=say("What is 6 times 7?"), temperature=0)
     extension = answer.model_extra["toolorchestra"]
     assert extension["status"] == "completed"
     counted = vllm.counted() - before

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.platform import Platform, wait_until
 from tests.support.vllm import Vllm
-from tests.vllm.conftest import ENDLESS, say, state
+from tests.vllm.served import ENDLESS, say, state
 from toolorchestra.executors.testing import CountingProvider
 
 pytestmark = pytest.mark.timeout(420, func_only=True)
@@ -34,7 +34,7 @@ def test_vllm_is_killed_under_runs_and_started_again(
         with pytest.raises(openai.APIError, match="the connection to the model 'tiny' broke"):
             list(stream)
         told = orchestrated.result()
-        assert time.monotonic() - killed < 10
+        assert time.monotonic() - killed < 30
         _check_what_was_under_way(platform, run_id, began, told)
 
         _check_while_it_is_away(platform, client)

@@ -8,6 +8,8 @@ import asyncio
 import json
 import re
 import socket
+import ssl
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from copy import deepcopy
@@ -19,17 +21,20 @@ from string import Template
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import psycopg
 import pytest
 import yaml
 
+from infra.cluster.local import LocalControlPlane
 from infra.cluster.steps import ClusterError, wait_for
 from tests.controlplane.misconfigurations.cases import Case, Told, read_cases
-from tests.controlplane.misconfigurations.peers import mannered_peer
 from tests.controlplane.operator.everywhere import operator_everywhere
 from tests.integration.executors.making import peer, process
 from tests.support.cluster import kserve_crds, kueue_crds
 from tests.support.operators import SECRET_READER, OperatorSpace, condition_of
+from toolorchestra.core.crds import NAMES
+from toolorchestra.core.resources import API_VERSION
 from toolorchestra.core.sandbox import SandboxFindings
 from toolorchestra.executors.testing import CountingProvider, ProviderConfig
 from toolorchestra.ledger import sandboxes
@@ -50,7 +55,7 @@ def places() -> Iterator[dict[str, str]]:
     with ExitStack() as stack, socket.create_server(("127.0.0.1", 0)) as listening:
         dead = f"127.0.0.1:{listening.getsockname()[1]}"
         listening.close()
-        url = stack.enter_context(mannered_peer())
+        url = stack.enter_context(process(*peer("wrong_peer")))
         locked = ProviderConfig(models=["counting"], api_key="sk-right")
         yield {
             "peer": url,
@@ -71,6 +76,14 @@ class Applied:
     space: OperatorSpace
     places: dict[str, str]
     refusal: str
+    client: httpx.Client  # of the API server
+
+
+def api_client(running: LocalControlPlane) -> httpx.Client:
+    """Asks the API server as its administrator."""
+    trusted = ssl.create_default_context(cafile=str(running.ca_path))
+    headers = {"Authorization": f"Bearer {running.token}"}
+    return httpx.Client(base_url=running.url, verify=trusted, headers=headers, trust_env=False)
 
 
 class Cluster:
@@ -79,6 +92,7 @@ class Cluster:
     def __init__(self, new_space: Callable[[], OperatorSpace], places: dict[str, str], database: "WayToDatabase") -> None:
         self.database = database
         self._space = new_space()
+        self.client = api_client(self._space.cluster)
         self._places = places | {"api": self._space.cluster.url}
         self.kubectl = self._space.cluster.kubectl
         self.applied: dict[str, Applied] = {}
@@ -90,7 +104,9 @@ class Cluster:
         self.kubectl.apply(yaml.safe_dump_all([*chain(*map(_namespaces, cases)), *chain(*setups)]))
         for case in cases:
             space, places = replace(self._space, namespace=case.name), self._places_of(case)
-            self.applied[case.name] = Applied(case, space, places, apply(space, case.documents("manifests.yaml", places)))
+            self.applied[case.name] = Applied(
+                case, space, places, apply(space, case.documents("manifests.yaml", places)), self.client
+            )
         for case in cases:
             play(self.applied[case.name].space, case.documents("world.yaml", self._places_of(case)))
 
@@ -133,14 +149,13 @@ def database(
 
 
 @pytest.fixture(scope="module")
-def cluster(
-    places: dict[str, str], database: WayToDatabase, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Cluster]:
+def cluster(places: dict[str, str], database: WayToDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with operator_everywhere(tmp_path_factory.mktemp("operator"), database_url=database.url) as new_space:
         running = Cluster(new_space, places, database)
         role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "rules": SECRET_READER}
         running.kubectl.apply(json.dumps({**role, "metadata": {"name": "toolorchestra-secret-reader"}}))
-        yield running
+        with running.client:
+            yield running
 
 
 @pytest.fixture(scope="module")
@@ -200,8 +215,7 @@ def check(applied: Applied) -> None:
 def settle(applied: Applied, told: Told) -> None:
     """Wait for a condition; then people see it, and what to do, in both commands."""
     space, kind, name = applied.space, told.kind, told.name
-    body = space.wait(kind, name, told.condition, told.status, reason=told.reason, seconds=SECONDS)
-    message = condition_of(body, told.condition)["message"]
+    message = wait(applied, told)["message"]
     parts = [Template(part).substitute(applied.places) for part in told.message]
     missing = [part for part in parts if part not in message]
     assert not missing, f"{missing} is not in: {message}"
@@ -211,6 +225,21 @@ def settle(applied: Applied, told: Told) -> None:
     if told.get:
         row = columns(space.cluster.kubectl("get", kind, name, "-n", space.namespace))
         assert {column: row[column] for column in told.get} == told.get
+
+
+def wait(applied: Applied, told: Told) -> dict[str, Any]:
+    """The condition, once it is as it must be."""
+    space, deadline = applied.space, time.monotonic() + SECONDS
+    path = f"/apis/{API_VERSION}/namespaces/{space.namespace}/{NAMES[told.kind].plural}/{told.name}"
+    while True:
+        body = applied.client.get(path).raise_for_status().json()
+        found = condition_of(body, told.condition)
+        if (found.get("status"), found.get("reason")) == (told.status, told.reason):
+            return found
+        assert time.monotonic() < deadline, (
+            f"{told.condition} is not {told.status}/{told.reason}: {yaml.dump(body.get('status'))}"
+        )
+        time.sleep(0.1)
 
 
 def columns(listed: str) -> dict[str, str]:
@@ -249,21 +278,24 @@ def play(space: OperatorSpace, documents: list[dict[str, Any]]) -> None:
 
 def _write_status(space: OperatorSpace, kind: str, name: str, status: dict[str, Any]) -> None:
     where = (kind, name, "-n", space.namespace)
-    wait_for(f"{kind} {name}", partial(space.cluster.kubectl.succeeds, "get", *where))
     if kind == "InferenceService":
+        wait_for(f"{kind} {name}", partial(space.cluster.kubectl.succeeds, "get", *where))
         status["observedGeneration"] = space.get(kind, name)["metadata"]["generation"]
-    body = json.dumps({"status": status})
-    space.cluster.kubectl("patch", *where, "--subresource=status", "--type=merge", "-p", body)
+    patch = ("patch", *where, "--subresource=status", "--type=merge", "-p", json.dumps({"status": status}))
+    wait_for(f"{kind} {name}", partial(space.cluster.kubectl.succeeds, *patch))
 
 
 def _by_labels(space: OperatorSpace, kind: str, labels: dict[str, str]) -> str:
+    """The name of the first object with these labels, once there is one."""
     selector = ",".join(f"{key}={value}" for key, value in labels.items())
+    names: list[str] = []
 
-    def found() -> str:
-        return space.cluster.kubectl("get", kind, "-n", space.namespace, "-l", selector, "-o", "name").strip()
+    def found() -> bool:
+        names[:] = space.cluster.kubectl("get", kind, "-n", space.namespace, "-l", selector, "-o", "name").split()
+        return bool(names)
 
-    wait_for(f"{kind} with {selector}", lambda: bool(found()))
-    return found().splitlines()[0].rpartition("/")[2]
+    wait_for(f"{kind} with {selector}", found)
+    return names[0].rpartition("/")[2]
 
 
 def _uid(space: OperatorSpace, value: str) -> str:
@@ -277,7 +309,8 @@ def _uid(space: OperatorSpace, value: str) -> str:
 
 def _namespaces(case: Case) -> Iterator[dict[str, Any]]:
     labels = dict(label.split("=") for label in case.expected.labels)
-    for name in (case.name, case.lender):
+    text = "".join(path.read_text(encoding="utf-8") for path in case.folder.iterdir())
+    for name in (case.name, *([case.lender] if "${other}" in text else [])):
         yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
 
 

@@ -29,5 +29,5 @@ def operator_everywhere(folder: Path, **settings: str) -> Iterator[Callable[[], 
             running.kubectl("create", "namespace", name)
             return replace(everywhere, namespace=name)
 
-        with everywhere.operator(watch_namespaces="[]"):
+        with everywhere.operator(watch_namespaces="[]", **settings):
             yield new_space

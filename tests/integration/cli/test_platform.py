@@ -121,6 +121,8 @@ def test_a_model_is_asked_by_its_own_name(command):
 def test_tools_are_checked_and_called(command):
     assert command("tools", "call", "calculator", "expression=2 ** 10").stdout == "1024\n"
     assert command("tools", "call", "python", "code=print(6 * 7)").stdout.strip() == "42"
+    python = next(one for one in json_of(command("tools", "list", "--json"))["data"] if one["name"] == "python")
+    assert (python["ready"], python["details"]["sandbox"]) == (True, "process")
     checked = command("tools", "check")
     assert checked.returncode == 1
     assert "broken.yaml" in checked.stderr

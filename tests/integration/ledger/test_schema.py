@@ -16,6 +16,8 @@ from toolorchestra.ledger.database import Database
 from toolorchestra.ledger.errors import LedgerError
 from toolorchestra.ledger.schema import MAX_VERSION, check_schema, migrate, migrations
 
+FUTURE = "INSERT INTO toolorchestra.migrations (version, name, hash, needs) VALUES"
+
 
 async def test_migrating_twice_does_nothing_the_second_time(empty_database_url):
     assert await migrate(empty_database_url) == [one.version for one in migrations()]
@@ -58,7 +60,7 @@ async def test_a_schema_within_the_range_is_accepted(database):
     [
         (None, "DROP SCHEMA toolorchestra CASCADE", "no schema yet"),
         (2, "SELECT 1", "at least"),
-        (None, "INSERT INTO toolorchestra.migrations VALUES (9999, 'future', '')", "knows up to"),
+        (None, f"{FUTURE} (9999, 'future', '', 9999)", "knows up to"),
     ],
 )
 async def test_another_schema_is_refused_with_what_to_do(empty_database_url, to, change, words):
@@ -69,6 +71,23 @@ async def test_another_schema_is_refused_with_what_to_do(empty_database_url, to,
         with pytest.raises(UnavailableError, match=words) as refused:
             await check_schema(connection)
     assert refused.value.hint
+
+
+async def test_a_program_goes_on_with_a_newer_schema_that_only_expands(empty_database_url):
+    await migrate(empty_database_url)
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        connection.execute(f"{FUTURE} (9998, 'expanded', '', 0), (9999, 'contracted', '', {MAX_VERSION})")
+    async with await Database.open(empty_database_url) as database, database.login() as connection:
+        assert await check_schema(connection) == 9999
+
+
+async def test_a_history_from_before_contractions_were_named_is_continued(empty_database_url):
+    await migrate(empty_database_url)
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        connection.execute("ALTER TABLE toolorchestra.migrations DROP COLUMN needs")
+    async with await Database.open(empty_database_url) as database, database.login() as connection:
+        assert await check_schema(connection) == MAX_VERSION
+    assert await migrate(empty_database_url) == []
 
 
 async def test_an_owner_that_is_not_a_superuser_can_migrate_and_serve(empty_database_url):

@@ -15,7 +15,7 @@ from toolorchestra.core.resources.orchestrator import Weights
 from toolorchestra.training.evaluate.errors import InvalidPlanError
 from toolorchestra.training.evaluate.output import write_report
 from toolorchestra.training.evaluate.page import to_html
-from toolorchestra.training.evaluate.records import ErrorKind, Recorded, RecordFile, Stopped, read_records
+from toolorchestra.training.evaluate.records import Ceiling, ErrorKind, Recorded, RecordFile, Stopped, read_records
 from toolorchestra.training.evaluate.report import Plan, build_report, to_json
 from toolorchestra.training.evaluate.statistics import Drawing, Gate
 from toolorchestra.training.evaluate.terminal import print_report

@@ -42,7 +42,7 @@ def test_every_statement_has_a_sentence_and_one_text(area):
 
 def test_code_and_files_name_the_same_statements():
     there = {(area, name) for area in AREAS if area != "checks" for name in statements(area)}
-    preparation = {("session", f"migrate_{name}") for name in ("lock", "bootstrap", "history", "path", "applied")}
+    preparation = {("session", f"migrate_{name}") for name in ("lock", "bootstrap", "history", "needs", "path", "applied")}
     assert used() | preparation == there
 
 

@@ -1,40 +1,20 @@
-"""The railway domain: same seed, same bytes; sound rows; tasks that pass and fail as they must."""
-
-from collections import Counter
+"""The railway: rows are what its rules would have made, and the wrong booking is found out."""
 
 import pytest
 
-from toolorchestra.training.toolscale.building import build_domain, draw_world, write_domain
+from toolorchestra.training.toolscale.building import build_domain
 from toolorchestra.training.toolscale.domain import find_domain
-from toolorchestra.worlds.check import check
 from toolorchestra.worlds.session import Session
 from toolorchestra.worlds.shipped.railway.tools import EXTRA_PERCENT
-from toolorchestra.worlds.verify import Reason, frequent_values, variants, verify
-
-DOMAIN = find_domain("railway")
-COUNT = 60
 
 
 @pytest.fixture(scope="module")
 def built():
-    return build_domain(DOMAIN, seed=11, count=COUNT)
+    return build_domain(find_domain("railway"), seed=11, count=40)
 
 
-def contents(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(built, tmp_path):
-    again = build_domain(DOMAIN, seed=11, count=COUNT)
-    one, two = write_domain(built, tmp_path / "one"), write_domain(again, tmp_path / "two")
-    assert contents(one) == contents(two)
-    assert draw_world(DOMAIN, 12).rows.hash != built.world.rows.hash
-
-
-def test_rows_are_many_and_follow_the_companys_rules(built):
+def test_rows_follow_the_companys_rules(built):
     tables = built.world.rows.tables
-    assert sum(map(len, tables.values())) >= 750
-    assert all(tables.values())
     cards = {row["passenger_id"]: row["discount_percent"] for row in tables["railcards"].values() if row["status"] == "active"}
     for booking in tables["bookings"].values():
         train = tables["trains"][booking["train_id"]]
@@ -47,37 +27,6 @@ def test_rows_are_many_and_follow_the_companys_rules(built):
     )
 
 
-def test_tasks_are_of_every_intent_mostly_write_and_take_several_calls(built):
-    assert len(built.tasks) == COUNT
-    assert {name for task in built.tasks for name in task.intent.split("+")} == {intent.name for intent in DOMAIN.intents}
-    assert sum(task.difficulty["writes"] > 0 for task in built.tasks) >= 0.6 * COUNT
-    assert sum(len(task.golden) for task in built.tasks) >= 3.5 * COUNT
-    assert len({task.id for task in built.tasks}) == len({task.user.opening for task in built.tasks}) == COUNT
-
-
-def test_golden_and_other_right_episodes_pass(built):
-    failed, seen = Counter(), Counter()
-    for task in built.tasks:
-        for name, (calls, answer) in variants(built.world, task, seed=1).items():
-            seen[name] += 1
-            failed[name] += not check(built.world, task, calls, answer).success
-    assert failed.total() == 0
-    assert seen.keys() == {"reordered", "extra_reads", "other_path", "retry", "reworded"}
-    assert seen["reordered"] > COUNT / 2
-
-
-def test_kept_tasks_stand_another_verification(built):
-    frequent = frequent_values(built.tasks)
-    drops = [drop for task in built.tasks for drop in verify(built.world, task, frequent=frequent)]
-    assert [drop for drop in drops if drop.reason is not Reason.PASSES_FREQUENT] == []
-
-
-def test_nobody_passes_without_working(built):
-    for task in built.tasks:
-        for answer in ("", task.user.opening, task.user.text):
-            assert not check(built.world, task, (), answer).success
-
-
 def test_a_wrong_booking_is_found_out(built):
     cancelling = [(task, one) for task in built.tasks for one in task.golden if one.tool == "cancel_booking"]
     assert cancelling
@@ -86,10 +35,3 @@ def test_a_wrong_booking_is_found_out(built):
         wrong = one.model_copy(update={"arguments": {**one.arguments, "booking_id": others[0]}})
         calls = [wrong.call if call.id == one.id else call.call for call in task.golden]
         assert Session.replay(built.world, calls).state_hash != Session.replay(built.world, task.calls).state_hash
-
-
-def test_what_was_dropped_is_counted_by_reason(built):
-    assert sum(built.drops.values()) >= built.attempts - COUNT - built.drops["no rows allow for the intent"]
-    known = {reason.value for reason in Reason} | {"no rows allow for the intent", "the same was asked before"}
-    assert built.drops.keys() <= known
-    assert not [reason for reason in built.drops if reason.startswith(("another", "looking", "a refused", "a reworded"))]

@@ -14,10 +14,10 @@ from toolorchestra.core.errors import UnpricedError
 from toolorchestra.core.money import format_usd
 from toolorchestra.core.registry import Observation
 from toolorchestra.core.resources import ExpertModel, SecretKeyRef
+from toolorchestra.core.resources.expert import KServe
 from toolorchestra.core.revision import price_of
 from toolorchestra.executors.probe import Prober, base_urls
 from toolorchestra.kit.kubernetes import PODS, KubernetesApi, KubernetesObject, ResourceType
-from toolorchestra.core.resources.expert import KServe
 from toolorchestra.operator.builders.inferenceservice import INFERENCE_SERVICES, inference_service, replicas
 from toolorchestra.operator.plan import Condition, Owned, Plan, State, roll_up
 from toolorchestra.operator.services.collisions import collision, hidden
@@ -227,7 +227,8 @@ def _borrowed(expert: ExpertModel, observed: ExpertObserved) -> Condition:
     name = f"{namespace}/{ref.name if ref else ''}"
     # Of another namespace it is not told whether the object exists.
     if namespace != own and (service is None or not lent_to(service, own)):
-        text = f"spec.inferenceServiceRef: InferenceService {name} is not lent to {own}: its owner lends it with the annotation {LENT_TO}: {own}"
+        what = f"spec.inferenceServiceRef: InferenceService {name} is not lent to {own}"
+        text = f"{what}: its owner lends it with the annotation {LENT_TO}: {own}"
         return Condition("Served", State.FALSE, "NotLent", text)
     if service is None:
         text = f"InferenceService {name} does not exist: create it, or correct spec.inferenceServiceRef"

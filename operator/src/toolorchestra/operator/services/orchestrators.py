@@ -155,7 +155,9 @@ def _unmatched(orchestrator: Orchestrator, names: set[str]) -> str:
         "spec.defaultPreference.deny": _whole_names(preference.deny),
         "spec.defaultPreference.weights.tools": list(preference.weights.tools),
     }
-    wrong = [(field, one) for field, patterns in fields.items() for one in patterns if not any(matches(n, [one]) for n in names)]
+    wrong = [
+        (field, one) for field, patterns in fields.items() for one in patterns if not any(matches(n, [one]) for n in names)
+    ]
     told = ", ".join(f"{field}: {pattern!r}" for field, pattern in wrong[:MAX_TOLD])
     return f"{told} matches no function that may be used here; correct it, or create the Tool" if told else ""
 

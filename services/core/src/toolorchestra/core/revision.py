@@ -206,7 +206,15 @@ def _manager(catalog: Catalog, orchestrator: Orchestrator, policy: PolicySpec, b
     if ref is None:
         return None
     tenant = orchestrator.metadata.namespace
-    expert = find_expert(catalog, tenant, f"{ref.namespace or tenant}/{ref.name}")
+    try:
+        expert = find_expert(catalog, tenant, f"{ref.namespace or tenant}/{ref.name}")
+    except ModelNotFoundError as error:
+        what = f"the ExpertModel {ref.namespace or tenant}/{ref.name}, which decides for {orchestrator.metadata.name!r},"
+        raise UnavailableError(
+            f"{what} does not exist, or is not lent to {tenant!r} (any more)",
+            param="model",
+            hint="correct the Orchestrator's expertModelRef, or ask its owner for allowedNamespaces",
+        ) from error
     return pin_model(catalog, expert, budget)
 
 

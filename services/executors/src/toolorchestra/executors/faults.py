@@ -1,5 +1,6 @@
 """What people are told of a probe that failed: the field that led there, what happened, and the fix. Pure."""
 
+from http import HTTPStatus
 from typing import Final
 
 from toolorchestra.core.errors import NotFoundError, ToolOrchestraError, UpstreamError
@@ -36,7 +37,7 @@ def refused(status: int, location: str | None) -> str:
     """An answer that is no list of models."""
     if location is not None:
         return f"HTTP {status}, redirects to {location}, and redirects are not followed"
-    return f"HTTP {status}, but no such list" if status == 200 else f"HTTP {status}"
+    return f"HTTP {status}, but no such list" if status == HTTPStatus.OK else f"HTTP {status}"
 
 
 def unauthorized(url: str, status: int, *, with_key: bool) -> str:

@@ -1,4 +1,8 @@
-"""The database schema: forward-only migrations, and whether this program works with what it finds."""
+"""The database schema: forward-only migrations, and whether this program works with what it finds.
+
+A migration expands, so programs of the release before go on working, or it contracts: then its file has the line
+``-- needs programs that know schema N``, and programs whose newest migration is older than N say that they are not ready.
+"""
 
 import hashlib
 import re
@@ -16,9 +20,17 @@ from toolorchestra.ledger.errors import LedgerError, translated
 from toolorchestra.ledger.statements import Step, step
 
 MIN_VERSION: Final = 7  # the oldest schema that this program works with
-MAX_VERSION: Final = 7  # the newest that it knows to be compatible
+MAX_VERSION: Final = 7  # the newest that it knows; a newer one is fine while that shuts no program out
 HINT: Final = "run python -m toolorchestra.ledger migrate"
-_PREPARATION: Final = ("migrate_lock", "migrate_bootstrap", "migrate_history", "migrate_path", "migrate_applied")
+_PREPARATION: Final = (
+    "migrate_lock",
+    "migrate_bootstrap",
+    "migrate_history",
+    "migrate_needs",
+    "migrate_path",
+    "migrate_applied",
+)
+_NEEDS: Final = re.compile(r"^-- needs programs that know schema ([0-9]+)$", re.MULTILINE)
 _NAME: Final = re.compile(r"^([0-9]{4})_([a-z_]+)\.sql$")
 
 
@@ -33,6 +45,12 @@ class Migration:
     @property
     def hash(self) -> str:
         return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def needs(self) -> int:
+        """The schema that a program must know to work after it; 0 shuts none out."""
+        said = _NEEDS.search(self.text)
+        return int(said[1]) if said else 0
 
 
 @cache
@@ -66,12 +84,13 @@ async def check_schema(connection: Connection) -> int:
         if row is None or not row["present"]:
             raise UnavailableError("the database has no schema yet", hint=HINT)
         row = await connection.row(step("session", "schema_version"))
-    version = int(row["version"]) if row else 0
+    version, needs = (int(row["version"]), int(row["needs"])) if row else (0, 0)
     if version < MIN_VERSION:
         raise UnavailableError(f"the database's schema is {version}, at least {MIN_VERSION} is needed", hint=HINT)
-    if version > MAX_VERSION:
+    if needs > MAX_VERSION:
         raise UnavailableError(
-            f"the database's schema is {version}, this program knows up to {MAX_VERSION}", hint="update this program"
+            f"the database's schema {version} needs a program that knows {needs}, this one knows up to {MAX_VERSION}",
+            hint="update this program",
         )
     return version
 
@@ -83,7 +102,7 @@ async def _apply(connection: Connection, applied: Mapping[int, str], to: int | N
             _check_unchanged(migration, applied[migration.version])
         elif to is None or migration.version <= to:
             await connection.execute(migration.text)
-            record = {"version": migration.version, "name": migration.name, "hash": migration.hash}
+            record = {"version": migration.version, "name": migration.name, "hash": migration.hash, "needs": migration.needs}
             await connection.run([step("session", "migrate_record", **record)])
             done.append(migration.version)
     return done

@@ -31,8 +31,13 @@ CREATE TABLE IF NOT EXISTS toolorchestra.migrations (
   version integer PRIMARY KEY,
   name text NOT NULL,
   hash text NOT NULL,
+  needs integer NOT NULL DEFAULT 0,
   applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
 )
+
+-- migrate_needs --
+-- A history that was begun before migrations said which programs they shut out.
+ALTER TABLE toolorchestra.migrations ADD COLUMN IF NOT EXISTS needs integer NOT NULL DEFAULT 0
 
 -- migrate_path --
 -- Migrations create their objects in the schema, whatever the session's own path is, and wait for locks only briefly.
@@ -44,12 +49,13 @@ SELECT version, hash FROM toolorchestra.migrations ORDER BY version
 
 -- migrate_record --
 -- One more migration is in.
-INSERT INTO toolorchestra.migrations (version, name, hash) VALUES (%(version)s, %(name)s, %(hash)s)
+INSERT INTO toolorchestra.migrations (version, name, hash, needs) VALUES (%(version)s, %(name)s, %(hash)s, %(needs)s)
 
 -- schema_exists --
 -- Whether any migration ever ran.
 SELECT to_regclass('toolorchestra.migrations') IS NOT NULL AS present
 
 -- schema_version --
--- The newest applied migration.
-SELECT coalesce(max(version), 0) AS version FROM toolorchestra.migrations
+-- The newest applied migration, and the schema that a program must know at least; read so that an old history has no need.
+SELECT coalesce(max(version), 0) AS version, coalesce(max((to_jsonb(m) ->> 'needs')::integer), 0) AS needs
+FROM toolorchestra.migrations m

@@ -1,6 +1,7 @@
 """The report as tables for a terminal."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
@@ -9,13 +10,15 @@ from rich.text import Text
 from toolorchestra.training.evaluate import wording
 from toolorchestra.training.evaluate.report import Report
 
+WIDE: Final = 120  # columns from which figures and their bounds stand on one line
+
 
 def print_report(report: Report, console: Console) -> None:
     """Print what decides: notes, the gate, the policies and the comparisons. The rest is on the page."""
     console.print(Text(report.title, style="bold"))
     for note in report.notes:
         console.print(Text(f"! {note}", style="yellow"))
-    for table in _tables(report):
+    for table in _tables(report, narrow=console.width < WIDE):
         console.print(table)
     if report.gate is not None:
         console.print(Text("Gate: passed", style="green") if report.gate.passed else Text("Gate: not passed", style="red"))
@@ -23,17 +26,18 @@ def print_report(report: Report, console: Console) -> None:
             console.print(Text(f"  {failure}"))
 
 
-def _tables(report: Report) -> Iterator[Table]:
-    policies = _table("policy", "success", "cost per task", "cost per solved", "seconds", "calls", "tasks")
+def _tables(report: Report, *, narrow: bool) -> Iterator[Table]:
+    gap = "\n(" if narrow else " ("
+    policies = _table("policy", "success", "cost per task", "per solved", "seconds", "calls", "tasks")
     for one in report.policies:
         policies.add_row(
-            Text(f"{'*' if one.on_front else ' '} {one.policy}{' (simulated)' if one.simulated else ''}"),
-            wording.percent(one.rates.success),
-            wording.usd(one.rates.cost_per_task),
-            wording.usd(one.rates.cost_per_solved),
-            wording.plain(one.rates.latency_per_task),
-            wording.plain(one.rates.calls_per_task),
-            str(one.tasks),
+            Text(f"{'*' if one.on_front else ' '} {one.policy}"),
+            wording.percent(one.rates.success).replace(" (", gap),
+            wording.usd(one.rates.cost_per_task).replace(" (", gap),
+            _value(wording.usd(one.rates.cost_per_solved)),
+            _value(wording.plain(one.rates.latency_per_task)),
+            _value(wording.plain(one.rates.calls_per_task)),
+            f"{one.tasks}{' simulated' if one.simulated else ''}",
         )
     yield policies
     if not report.comparisons:
@@ -42,13 +46,18 @@ def _tables(report: Report) -> Iterator[Table]:
     for pair in report.comparisons:
         table.add_row(
             Text(f"{pair.policy}{' (primary)' if pair.primary else ''}"),
-            wording.points(pair.success),
-            wording.times(pair.cost_ratio),
+            wording.points(pair.success).replace(" (", gap),
+            wording.times(pair.cost_ratio).replace(" (", gap),
             wording.p_value(pair.p_success),
             wording.p_value(pair.p_cost),
             str(pair.success.clusters),
         )
     yield table
+
+
+def _value(figure: str) -> str:
+    """Without the bounds, which need room; they are on the page."""
+    return figure.partition(" (")[0]
 
 
 def _table(first: str, *others: str) -> Table:

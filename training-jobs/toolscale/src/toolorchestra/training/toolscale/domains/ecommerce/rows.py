@@ -13,9 +13,10 @@ Row: TypeAlias = dict[str, Any]
 Tables: TypeAlias = dict[str, list[Row]]
 TODAY: Final = date(2026, 4, 13)
 CUSTOMERS: Final = 120
+HANDLING, ARRIVED = 4, 12  # days until an order is sent, and until it has arrived
 MODELS: Final = (
-    "Alder Birch Cedar Drift Ember Fjord Granite Harbour Indigo Juniper Kelp Linden Meadow North Onyx Pebble Quarry Rowan Slate "
-    "Thistle Umber Willow"
+    "Alder Birch Cedar Drift Ember Fjord Granite Harbour Indigo Juniper Kelp Linden Meadow North Onyx Pebble Quarry Rowan "
+    "Slate Thistle Umber Willow"
 )
 CATEGORIES: Final = {
     "kettle": (2900, 9900, 1200),
@@ -27,16 +28,7 @@ CATEGORIES: Final = {
     "knife": (1500, 12900, 300),
     "clock": (1200, 7900, 500),
 }
-STREETS: Final = (
-    "Mill Lane",
-    "Orchard Road",
-    "Station Street",
-    "Canal Walk",
-    "Hill Rise",
-    "Old Market",
-    "Church Row",
-    "Elm Avenue",
-)
+STREETS: Final = ("Mill Lane", "Orchard Road", "Station Street", "Canal Walk", "Hill Rise", "Old Market", "Church Row")
 CITIES: Final = ("Aldersea", "Brookhaven", "Crestwick", "Dunmere", "Eastholm", "Fenbridge", "Garrow", "Highmoor")
 CARRIERS: Final = ("Parcel Fox", "Redwheel", "Norpost")
 
@@ -106,11 +98,8 @@ def _orders(random: Random, tables: Tables) -> tuple[list[Row], list[Row]]:
     for customer in tables["customers"]:
         homes = [row for row in tables["addresses"] if row["customer_id"] == customer["customer_id"]]
         for age in random.sample(range(75), random.randint(2, 5)):
-            order = {
-                "order_id": next(keys),
-                "customer_id": customer["customer_id"],
-                "address_id": random.choice(homes)["address_id"],
-            }
+            address = random.choice(homes)["address_id"]
+            order = {"order_id": next(keys), "customer_id": customer["customer_id"], "address_id": address}
             bought = [
                 {
                     "item_id": next(lines),
@@ -131,7 +120,7 @@ def _terms(random: Random, age: int, goods: int) -> Row:
     """What an order of ``age`` days has come to."""
     shipping = weighted(random, ("standard", 0.8), ("express", 0.2))
     fee = fee_of(goods, shipping)
-    status = "placed" if age < 4 or chance(random, 0.2) else "shipped" if age < 12 else "delivered"  # noqa: PLR2004
+    status = "placed" if age < HANDLING or chance(random, 0.2) else "shipped" if age < ARRIVED else "delivered"
     if chance(random, 0.05):
         status = "cancelled"
     paid_with = weighted(random, ("card", 0.7), ("credit", 0.3))

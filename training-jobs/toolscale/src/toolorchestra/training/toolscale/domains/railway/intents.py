@@ -108,12 +108,12 @@ def change_train(do: Composer) -> None:
 def upgrade(do: Composer) -> None:
     booking, train = a_booking(do, "confirmed", lambda row: row["travel_class"] == "standard", ahead)
     who, key = booking["passenger_id"], booking["booking_id"]
-    held = do.call("get_booking", booking_id=key)
-    terms = {"ticket_type": booking["ticket_type"], "seats": booking["seats"]}
-    quote = do.call("quote_fare", train_id=train["train_id"], passenger_id=who, travel_class="first", **terms)
-    price = cents(quote["fare"]) - cents(held["fare"])
-    do.need(price > 0)
     if do.evolve("condition"):
+        held = do.call("get_booking", booking_id=key)
+        terms = {"ticket_type": booking["ticket_type"], "seats": booking["seats"]}
+        quote = do.call("quote_fare", train_id=train["train_id"], passenger_id=who, travel_class="first", **terms)
+        price = cents(quote["fare"]) - cents(held["fare"])
+        do.need(price > 0)
         affordable = chance(do.random, MOSTLY)
         do.say(most=Cents(do.threshold(price, met=affordable, at_least=False)))
         if not affordable:
@@ -216,7 +216,6 @@ def claim_lost_item(do: Composer) -> None:
     do.unknown("item number")
     do.once("find_station", name=station["name"])
     do.call("search_lost_items", station_id=item["station_id"], category=item["category"])
-    do.call("get_passenger", passenger_id=person["passenger_id"])
     done = do.call("claim_lost_item", item_id=item["item_id"], passenger_id=person["passenger_id"])
     do.tell("fee", Kind.MONEY, item["fee"], ("lost_items", item["item_id"]))
     do.tell("found_on", Kind.DATE, item["found_on"], ("lost_items", item["item_id"]))
