@@ -1,6 +1,7 @@
 """One node with the platform on it for the whole tier, and what its pods say when a test fails."""
 
 import json
+import secrets
 import subprocess
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -131,6 +132,7 @@ def installation(bare: Installation) -> Installation:
 def tenant(installation: Installation, request: pytest.FixtureRequest) -> Iterator[Tenant]:
     """A namespace of this test's own."""
     name = request.node.name.removeprefix("test_").replace("_", "-")[:40].strip("-")
-    made = installation.tenant(name)
+    # The ledger remembers tenants for longer than the cluster remembers namespaces.
+    made = installation.tenant(f"{name}-{secrets.token_hex(2)}")
     yield made
     installation.kubectl("delete", "namespace", made.name, "--wait=false")

@@ -13,7 +13,7 @@ def parameters(name: str) -> dict[str, Any]:
     return {"type": "object", "properties": {name: TEXT}, "required": [name], "additionalProperties": False}
 
 
-def multiplier() -> dict[str, Any]:
+def multiplier(price: str = "0.001") -> dict[str, Any]:
     """A Tool whose server is a pod; the cascade gives it expressions."""
     return resource(
         "Tool",
@@ -24,7 +24,7 @@ def multiplier() -> dict[str, Any]:
             "parameters": parameters("expression"),
             "http": {"url": f"{url_of(TOOLS)}/multiply"},
             "sideEffects": "readOnly",
-            "pricing": {"perCall": "0.001"},
+            "pricing": {"perCall": price},
         },
     )
 

@@ -67,7 +67,11 @@ def test_kserve_serves_a_model_that_answers(tenant: Tenant, figures: list[str]) 
     assert "Paris" in (answer.choices[0].message.content or "")
     assert answer.usage
     assert answer.usage.completion_tokens > 0
-    assert "Paris" in tenant.ask("cascade", question), "a manager calls it as an expert"
+    with tenant.openai() as client:
+        managed = client.chat.completions.create(model="cascade", messages=[{"role": "user", "content": question}])
+    told = managed.to_dict()["toolorchestra"]
+    assert told["tools"] == ["smollm2"], "a manager calls it as an expert"  # type: ignore[index]
+    assert managed.choices[0].message.content
     figures.append(f"ExpertModel on KServe: Ready after {ready:.1f} s; {answer.choices[0].message.content!r}")
 
     tenant.kubectl("delete", "expertmodel", "smollm2", "-n", tenant.name)

@@ -18,7 +18,7 @@ CLIENTS = 4
 
 
 def ready_to_ask(tenant: Tenant) -> None:
-    tenant.apply(cascade(), multiplier())
+    tenant.apply(cascade(), multiplier(price="0.00001"))  # the default budget is one dollar a day
     tenant.wait("tool/multiplier", "Ready")
 
 
@@ -62,9 +62,9 @@ def test_an_upgrade_under_load_fails_no_run(tenant: Tenant, figures: list[str]) 
         wait_until(lambda: len(answers) > asked + CLIENTS, what="answers of the new release")
     assert migration(installation) != before
     wait_until(lambda: not pods & set(installation.pods("orchestrator")), what="only new pods")
-    assert all(answer.isdigit() for answer in answers)
     rows = installation.sql("SELECT status, count(*) FROM runs WHERE tenant = %s GROUP BY 1", tenant.name)
-    assert dict(rows) == {"completed": len(answers)}
+    assert dict(rows) == {"completed": len(answers)}, failures(tenant)
+    assert all(answer.isdigit() for answer in answers), failures(tenant)
     figures.append(f"helm upgrade under load: {took:.0f} s, {len(answers)} runs of {CLIENTS} clients, none failed")
 
 
@@ -88,6 +88,15 @@ def test_what_people_made_outlives_the_release(tenant: Tenant, figures: list[str
     assert usage(tenant) == spent
     assert tenant.ask("cascade", "What is 11 * 12?") == "132"
     figures.append(f"uninstalled and installed again in {took:.0f} s: resources, runs and money were there")
+
+
+def failures(tenant: Tenant) -> list[tuple[object, ...]]:
+    """What calls that did not succeed said."""
+    query = (
+        "SELECT r.id, r.status, e.body->'outcome'->>'status', e.body->'outcome'->>'content' FROM runs r JOIN events e ON e.run = r.id"
+        " WHERE r.tenant = %s AND e.type = 'call_finished' AND e.body->'outcome'->>'status' <> 'ok' LIMIT 9"
+    )
+    return tenant.installation.sql(query, tenant.name)
 
 
 def usage(tenant: Tenant) -> list[tuple[object, ...]]:

@@ -49,11 +49,12 @@ class Vllm:
         command = leashed((str(FOLDER / "serve.sh"), "--port", str(self.port)))
         with self.log.open("ab") as output:
             self.process = psutil.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
-        deadline = time.monotonic() + START_S
+        began = time.monotonic()
         while not self._healthy():
-            if self.process.poll() is not None or time.monotonic() > deadline:
+            if self.process.poll() is not None or time.monotonic() > began + START_S:
                 pytest.fail(f"vLLM did not start:\n{self.log.read_text(errors='replace')[-6000:]}", pytrace=False)
             time.sleep(0.2)
+        print(f"vLLM: ready after {time.monotonic() - began:.0f} s", flush=True)
 
     def kill(self) -> None:
         """kill -9 of the server and of the processes that compute for it, which would outlive it."""
@@ -102,14 +103,17 @@ def metric(text: str, name: str) -> int:
 @pytest.fixture(scope="session")
 def vllm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vllm]:
     """A running vLLM that serves ``MODEL``. What has to be set up first is told as it is done."""
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-    with capture.global_and_fixture_disabled():
-        set_up = subprocess.run([str(FOLDER / "setup.sh")], check=False, stdout=subprocess.DEVNULL)
-    if set_up.returncode != 0:
-        pytest.fail("vLLM could not be set up, see above", pytrace=False)
     server = Vllm(tmp_path_factory.mktemp("vllm") / "vllm.log")
     try:
-        server.start()
+        with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+            set_up()
+            server.start()
         yield server
     finally:
         server.stop()
+
+
+def set_up() -> None:
+    """The environment and the model, when they are not there; tells what it does."""
+    if subprocess.run([str(FOLDER / "setup.sh")], check=False, stdout=subprocess.DEVNULL).returncode != 0:
+        pytest.fail("vLLM could not be set up, see above", pytrace=False)

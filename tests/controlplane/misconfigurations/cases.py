@@ -7,10 +7,10 @@ write: objects, or the status alone of an object that is made by others. ``setup
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 FOLDER: Final = Path(__file__).parent / "cases"
 
@@ -47,6 +47,14 @@ class Expected(BaseModel):
     first: Told | None = None
     refused: list[str] = Field(default_factory=list)
     told: list[Told] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        """A case that could not fail is none."""
+        seen = any(one.message for one in self.told) and any(one.get for one in self.told)
+        if not self.refused and not seen:
+            raise ValueError("either refused, or told with a message and with columns")
+        return self
 
 
 @dataclass(frozen=True)

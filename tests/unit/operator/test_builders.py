@@ -76,6 +76,15 @@ def test_a_timeout_is_whole_seconds_never_none(timeout: str, seconds: int):
     assert job(evaluation(timeout=timeout))["spec"]["activeDeadlineSeconds"] == seconds
 
 
+def test_a_variable_of_the_users_own_comes_before_ours():
+    container = job(evaluation(env=[{"name": "HOME", "value": "/data"}]))["spec"]["template"]["spec"]["containers"][0]
+    assert [one["value"] for one in container["env"] if one["name"] == "HOME"] == ["/data"]
+
+
+def test_a_job_runs_as_the_user_that_is_set():
+    assert job(evaluation(runAsUser=1000))["spec"]["template"]["spec"]["securityContext"]["runAsUser"] == 1000
+
+
 def test_kserves_models_come_without_its_model_server():
     assert kserve_models().V1beta1InferenceService
     assert "kserve.model_server" not in sys.modules

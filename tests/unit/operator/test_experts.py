@@ -136,10 +136,30 @@ def test_a_taken_function_name_is_refused():
     assert not plan.apply
 
 
-def test_scaling_to_zero_is_told_to_be_one():
-    kserve = {"storageUri": "pvc://weights/tiny", "minReplicas": 0, "maxReplicas": 2}
+WEIGHTS = {"storageUri": "pvc://weights/tiny"}
+IMAGE = {"image": "registry.example.org/llama-server:1"}
 
-    assert "spec.kserve.minReplicas: 0 is served as 1" in message(decided(expert(kserve=kserve)), "Accepted")
+
+@pytest.mark.parametrize(
+    ("kserve", "reason", "said"),
+    [
+        (WEIGHTS | {"minReplicas": 0, "maxReplicas": 2}, "MinReplicasRaised", "spec.kserve.minReplicas: 0 is served as 1"),
+        (WEIGHTS | {"scaleMetric": "cpu"}, "ScaleMetricUnused", "raise spec.kserve.maxReplicas"),
+        (WEIGHTS | {"scaleMetric": "cpu", "maxReplicas": 2}, "Accepted", ""),
+        (WEIGHTS | {"port": 9000}, "PortUnused", "spec.kserve.image"),
+        (IMAGE | {"port": 9000}, "Accepted", ""),
+        (IMAGE | {"modelFormat": "gguf"}, "ModelFormatUnused", "spec.kserve.modelFormat"),
+    ],
+)
+def test_a_field_without_effect_is_told(kserve: dict[str, Any], reason: str, said: str):
+    plan = decided(expert(kserve=kserve))
+
+    assert told(plan)["Accepted"] == ("True", reason)
+    assert said in message(plan, "Accepted")
+
+
+def test_an_answer_that_may_fill_the_context_is_told():
+    assert told(decided(expert(contextTokens=512, maxOutputTokens=512)))["Accepted"] == ("True", "LimitsTooHigh")
 
 
 def test_an_unknown_price_is_accepted_with_a_warning():

@@ -70,7 +70,12 @@ def test_it_depends_on_its_models_and_on_the_one_that_would_have_its_name():
 
 @pytest.mark.parametrize(
     ("allowed", "found"),
-    [({}, False), ({"from": "All"}, True), ({"from": "Names", "names": ["team"]}, True), ({"from": "Names"}, False)],
+    [
+        ({}, False),
+        ({"from": "All"}, True),
+        ({"from": "Names", "names": ["team"]}, True),
+        ({"from": "Names", "names": ["else"]}, False),
+    ],
 )
 async def test_a_model_of_another_namespace_counts_only_if_it_is_lent(allowed: dict[str, Any], found: bool):
     index = Index()
@@ -82,6 +87,30 @@ async def test_a_model_of_another_namespace_counts_only_if_it_is_lent(allowed: d
     assert observed.policy is not None
     assert observed.policy.found is found
     assert observed.functions == int(found)
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({"tools": {"include": ["sarch*"]}}, "spec.tools.include: 'sarch*'"),
+        ({"tools": {"exclude": ["serch"]}}, "spec.tools.exclude: 'serch'"),
+        ({"defaultPreference": {"allow": ["foreign"]}}, "spec.defaultPreference.allow: 'foreign'"),
+        ({"defaultPreference": {"deny": ["serch"]}}, "spec.defaultPreference.deny: 'serch'"),
+        ({"defaultPreference": {"weights": {"tools": {"serch": 1}}}}, "spec.defaultPreference.weights.tools: 'serch'"),
+        ({"defaultPreference": {"deny": ["delete*"], "allow": ["s*"]}}, None),
+    ],
+)
+async def test_a_pattern_that_matches_nothing_is_told(spec: dict[str, Any], field: str | None):
+    index = Index()
+    index.put(body("Tool", "search"))
+    index.put(body("Tool", "foreign", namespace="other"))
+    seen, kind = Seen(uid="u", generation=1, status={}, fresh=True, written_ms_ago=None, now=NOW), orchestrator_kind(index)
+    built = orchestrator(**spec)
+    plan = kind.reconcile(built, await kind.gather(built, seen))
+    ready = plan.conditions[-1]
+    assert (ready.state, ready.reason) == (State.TRUE, "PatternUnmatched" if field else "Ready")
+    assert (field or "") in ready.message
+    assert plan.again_ms == (10_000 if field else None)
 
 
 async def test_functions_are_those_that_its_selector_picks():

@@ -14,6 +14,8 @@ NO_CPU = "0/3 nodes are available: 3 Insufficient cpu."
 PULL = 'Back-off pulling image "registry.example.org/llama-server:1"'
 QUOTA = 'pods "tiny-predictor-1" is forbidden: exceeded quota: small, requested: cpu=8, used: cpu=0, limited: cpu=2'
 LEVEL = 'pods "tiny-predictor-1" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true'
+NOT_ROOT = "container has runAsNonRoot and image will run as root"
+ACCOUNT = 'error looking up service account team-a/reader: serviceaccount "reader" not found'
 
 
 def failed(reason: str, message: str, *, transition: str = "BlockedByFailedLoad", **info: Any) -> dict[str, Any]:
@@ -53,6 +55,8 @@ def test_kserves_words_become_the_condition(status: dict[str, Any] | None, state
         (waiting("CrashLoopBackOff", last={"exitCode": 137, "reason": "OOMKilled"}), "OOMKilled", "resources.limits.memory"),
         (unschedulable(NO_GPU), "InsufficientGpu", "lower spec.kserve.gpus"),
         (unschedulable(NO_CPU), "Unschedulable", "spec.kserve.resources"),
+        (unschedulable('persistentvolumeclaim "w" not found'), "ClaimMissing", "correct spec.kserve.storageUri"),
+        (waiting("CreateContainerConfigError", NOT_ROOT), "RunsAsRoot", "set spec.kserve.runAsUser"),
         (waiting("lower case word"), "ContainerWaiting", "lower case word"),
     ],
 )
@@ -80,6 +84,8 @@ def test_a_pod_that_is_being_deleted_is_not_blamed():
     [
         (QUOTA, "QuotaExceeded", "ResourceQuota"),
         (LEVEL, "PodSecurityViolation", "spec.kserve.runAsUser"),
+        ("failed quota: memory: must specify limits.memory", "QuotaNeedsResources", "set it in spec.kserve.resources"),
+        (ACCOUNT, "ServiceAccountMissing", "correct spec.kserve.serviceAccountName"),
         ("no", "PodsRefused", ""),
     ],
 )

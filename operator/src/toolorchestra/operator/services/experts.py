@@ -161,6 +161,9 @@ def _notes(expert: ExpertModel, observed: ExpertObserved) -> Iterator[tuple[str,
     if price_text(expert) is None:
         text = f"the price of {expert.spec.model!r} is unknown: calls are refused unless the BudgetPolicy has `unpriced: allow`"
         yield "PriceUnknown", f"{text}; set spec.pricing"
+    if expert.spec.max_output_tokens >= expert.spec.context_tokens:
+        text = "spec.maxOutputTokens leaves no room for a question in spec.contextTokens; lower it, or raise spec.contextTokens"
+        yield "LimitsTooHigh", text
     if observed.hidden:
         yield "HidesLent", observed.hidden
 

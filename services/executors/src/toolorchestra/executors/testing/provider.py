@@ -1,7 +1,7 @@
 """An OpenAI-compatible provider that counts its own bill, for tests of money, crashes and speed.
 
-It is a real HTTP server, by default on the loopback interface, with a thread and an event loop of its own. What it did is in ``bill``; what
-it does is chosen by ``behave``, by ``once``, or by the request itself (see ``behaviour``).
+It is a real HTTP server, by default on the loopback interface, with a thread and an event loop of its own. What it did is in
+``bill``; what it does is chosen by ``behave``, by ``once``, or by the request itself (see ``behaviour``).
 """
 
 import asyncio
