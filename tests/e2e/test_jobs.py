@@ -74,12 +74,12 @@ def test_kueue_lets_jobs_run_one_after_the_other_when_the_quota_has_room_for_one
     tenant.kubectl.apply(QUEUE.format(name=tenant.name))
     names = ("one", "another")
     tenant.apply(*(training(name, COUNT, queue="jobs") for name in names))
-    waiting = wait_until(
-        lambda: [name for name in names if tenant.condition("trainingrun", name, "Admitted")["reason"] == "Pending"],
-        what="one that waits",
-    )
-    assert len(waiting) == 1
-    assert "insufficient" in tenant.condition("trainingrun", waiting[0], "Admitted")["message"]
+
+    def refused() -> list[str]:
+        """Those that Kueue has found no quota for; both are pending for a moment at first."""
+        return [name for name in names if "insufficient" in tenant.condition("trainingrun", name, "Admitted")["message"]]
+
+    assert len(wait_until(refused, what="one that waits for quota")) == 1
     for name in names:
         tenant.wait(f"trainingrun/{name}", "Complete", seconds=90)
     statuses = sorted((tenant.get("trainingrun", name)["status"] for name in names), key=lambda one: one["startedAt"])
