@@ -1,5 +1,6 @@
 """What every test gets: unit tests cannot reach a network or a server; other tiers find real services as fixtures."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,12 @@ pytest_plugins = [
 ]
 
 UNIT = Path(__file__).parent / "unit"
+
+
+def pytest_configure() -> None:
+    """A shell starts what runs in its background with SIGINT ignored, and programs under test would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
