@@ -164,6 +164,19 @@ async def test_an_unknown_name_is_no_denial() -> None:
         await EgressGuard(resolver=Names()).check("https://nowhere.example/")
 
 
+async def test_a_name_server_that_denies_a_name_once_is_asked_again() -> None:
+    asked: list[str] = []
+
+    async def hesitant(host: str, _port: int) -> Sequence[str]:
+        asked.append(host)
+        if len(asked) == 1:
+            raise OSError("unknown name")
+        return ["8.8.8.8"]
+
+    await EgressGuard(resolver=hesitant).check("https://late.example/")
+    assert asked == ["late.example", "late.example"]
+
+
 async def test_a_denied_request_never_opens_a_connection() -> None:
     guard = EgressGuard(resolver=Names(["10.0.0.1"]))
     async with guard.client() as client:

@@ -27,6 +27,7 @@ from toolorchestra.kit.addresses import Address, openable, parse_opening, read_a
 Resolver: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 
 USER_AGENT: Final = "toolorchestra"
+RESOLVE_AGAIN_S: Final = 0.2
 
 
 class ResponseTooLargeError(httpx2.RequestError):
@@ -122,10 +123,18 @@ class EgressGuard:
 
     async def addresses(self, host: str, port: int) -> list[str]:
         """The addresses of ``host``, all checked. Raises EgressDeniedError, or OSError for an unknown name."""
-        found = list(await self._resolver(host, port))
+        found = await self._resolved(host, port)
         for text in found:
             self._check(host.lower().rstrip("."), port, read_address(text))
         return found
+
+    async def _resolved(self, host: str, port: int) -> list[str]:
+        """Ask again once: a name server that is just being replaced denies every name, and nothing has been sent yet."""
+        try:
+            return list(await self._resolver(host, port))
+        except OSError:
+            await asyncio.sleep(RESOLVE_AGAIN_S)
+            return list(await self._resolver(host, port))
 
     def _check(self, host: str, port: int, address: Address) -> None:
         what = what_is(address)
