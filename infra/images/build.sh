@@ -121,7 +121,9 @@ main() {
 }
 
 if ! engine_runs; then
-  command -v buildah >/dev/null || { say "neither a Docker engine nor buildah was found; on Debian: apt install buildah debootstrap"; exit 2; }
+  # shellcheck source=infra/packages.sh
+  source infra/packages.sh
+  { command -v buildah && command -v debootstrap; } >/dev/null || need_packages buildah debootstrap
   # shellcheck source=infra/bootstrap.sh
   source infra/bootstrap.sh
   UV_PROGRAM=$UV

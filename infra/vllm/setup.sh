@@ -12,8 +12,9 @@ fi
 # shellcheck source=infra/bootstrap.sh
 source infra/bootstrap.sh
 if ! "$PYTHON" -c 'import ctypes; ctypes.CDLL("libnuma.so.1")' 2>/dev/null; then
-  echo "vLLM needs libnuma.so.1; on Debian and Ubuntu: apt install libnuma1" >&2
-  exit 1
+  # shellcheck source=infra/packages.sh
+  source infra/packages.sh
+  need_packages libnuma1
 fi
 
 fingerprint() { { "$PYTHON" --version; cat infra/vllm/{requirements.lock,convert.py}; } | git hash-object --stdin; }
