@@ -58,10 +58,10 @@ def require_node_host() -> None:
     if missing and not shutil.which("apt-get"):
         raise ClusterError(f"missing: {', '.join(missing)} (Debian's names); install them, then run 'make cluster' again")
     if missing:
-        _install(missing)
+        install(missing)
 
 
-def _install(packages: list[str]) -> None:
+def install(packages: list[str]) -> None:
     with step(f"installing {' '.join(packages)}"):
         command = ("apt-get", "install", "-y", "--no-install-recommends", *packages)
         quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}

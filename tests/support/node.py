@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from infra.cluster.images import Image
+from infra.cluster.machine import install
 from infra.cluster.node import Node
 from infra.cluster.recipes import NODE, WITH_KUEUE
 from infra.cluster.up import up
 from tests.support.cluster import cluster_store
 
 ROOT = Path(__file__).parents[2]
+BUSYBOX = Path("/bin/busybox")
 
 
 @contextmanager
@@ -43,9 +45,11 @@ def node(*, images: Sequence[Path] = (), with_kueue: bool = False) -> Iterator[N
 
 def busybox_image(name: str, pages: dict[str, str]) -> Image:
     """A web server on port 8080 that answers with ``pages``; the paths need not be files' names."""
+    if not BUSYBOX.exists():
+        install(["busybox-static"])
     return Image(
         name,
-        files={"/bin/busybox": Path("/bin/busybox")},
+        files={"/bin/busybox": BUSYBOX},
         texts={f"/www{path}": text for path, text in pages.items()},
         links={f"/bin/{tool}": "/bin/busybox" for tool in ("sh", "nc", "sleep", "nslookup", "cat")},
         config={
