@@ -49,9 +49,9 @@ def require_node_host() -> None:
             "a cluster needs Docker and kind here: install them from https://kind.sigs.k8s.io, then run 'make cluster' again"
         )
     missing = missing_packages()
-    install = f"apt-get install -y --no-install-recommends {' '.join(missing)}"
+    by_hand = f"apt-get install -y --no-install-recommends {' '.join(missing)}"
     if os.geteuid() != 0:
-        first = f"sudo {install}; " if missing else ""
+        first = f"sudo {by_hand}; " if missing else ""
         raise ClusterError(
             f"without Docker and kind the cluster is a node on this machine itself, which needs root: {first}sudo make cluster"
         )
