@@ -304,8 +304,8 @@ def test_a_passed_stream_that_its_client_leaves_is_charged_as_an_estimate(
         lines = response.iter_lines()
         assert len(_reads(lines, 3)) >= 3
         assert leaver.figures()[1] > 0, "held while it runs"
-    wait_until(leaver.all_ended, seconds=5)
-    wait_until(lambda: provider.bill.entries[0].client_gone, seconds=5)
+    wait_until(leaver.all_ended, seconds=20)
+    wait_until(lambda: provider.bill.entries[0].client_gone, seconds=20)
     ((kind, amount),) = leaver.entries()
     assert kind == "estimate"
     assert provider.bill.total_nano_usd <= amount < 16 * 10_000 * 4

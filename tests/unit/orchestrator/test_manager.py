@@ -259,8 +259,20 @@ async def test_cancelling_is_stored_and_heard_here(bench):
     answer = await bench.service.cancel(CALLER, RUN)
     assert answer["cancel_requested"] is True
     assert bench.runs.cancelled == [(RUN, "the user")]
-    await bench.manager.drain(2)
     assert bench.signals.published == [], "it is driven here"
+    await bench.manager.drain(2)
+
+
+async def test_runs_that_are_given_back_are_taken_over_at_once(bench):
+    other = Bench(bench.signals)
+    hearing = asyncio.create_task(other.upkeep.hear())
+    await asyncio.sleep(0)
+    bench.launch()
+    await bench.manager.drain(0)
+    async with asyncio.timeout(1):
+        while not other.runs.asked_to_take_over:
+            await asyncio.sleep(0.001)
+    hearing.cancel()
 
 
 async def test_cancelling_is_heard_where_the_run_is_driven(bench):

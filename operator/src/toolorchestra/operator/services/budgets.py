@@ -141,17 +141,13 @@ def _is_enforced(policy: BudgetPolicy, observed: BudgetObserved) -> Condition:
 def _near_limit(policy: BudgetPolicy, observed: BudgetObserved) -> Condition:
     if observed.enforced is None:
         return _stored(observed, "NearLimit") or Condition("NearLimit", State.UNKNOWN, "LedgerUnavailable")
-    reached = [(_percent(one), one) for one in observed.windows if one.limit is not None and one.unit is not Unit.SLOTS]
-    alerts = sorted((alert, one.kind, one.unit) for percent, one in reached for alert in policy.spec.alerts if percent >= alert)
+    limited = [one for one in observed.windows if policies.used_percent(one) is not None]
+    alerts = sorted((alert, one.kind, one.unit) for one in limited for alert in policies.reached(one, policy.spec.alerts))
     if not alerts:
-        return Condition("NearLimit", State.FALSE, "BelowAlerts" if reached else "NoLimit")
+        return Condition("NearLimit", State.FALSE, "BelowAlerts" if limited else "NoLimit")
     alert, kind, unit = alerts[-1]
     what = "money" if unit is Unit.MONEY else "requests"
     return Condition("NearLimit", State.TRUE, "AlertReached", f"{alert} % of the {what} of this {kind} is spent or held")
-
-
-def _percent(one: WindowBudget) -> int:
-    return 100 if not one.limit else (one.spent + one.held) * 100 // one.limit
 
 
 def _status(observed: BudgetObserved, near: Condition) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Final
 RUN_CALL: Final = "toolorchestra.run_call"  # its only argument is a call id
 CALLS_QUEUE: Final = "toolorchestra.calls"
 SANDBOX_QUEUE: Final = "toolorchestra.sandbox"
+RELEASED_CHANNEL: Final = "toolorchestra:released"  # signals of a replica that gave leases back: its runs wait for an owner
 
 
 def queue_of(execution: str) -> str:

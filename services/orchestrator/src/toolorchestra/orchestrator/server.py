@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from toolorchestra.orchestrator.factory import Factory
 
-LEAST_S: Final = 1  # for connections, when runs took all of the time
+LEAST_S: Final = 2  # for connections, when runs took all of the time
 FAREWELL_S: Final = 0.5  # of it, to tell who still waits that another replica will answer
 
 

@@ -21,7 +21,7 @@ from toolorchestra.core.loop.state import fold
 from toolorchestra.core.policies.factory import policy_for
 from toolorchestra.core.policies.protocol import Policy
 from toolorchestra.core.revision import Revision
-from toolorchestra.core.tasks import control_channel, run_channel
+from toolorchestra.core.tasks import RELEASED_CHANNEL, control_channel, run_channel
 from toolorchestra.kit.signals import SignalBus
 from toolorchestra.kit.telemetry import inject
 from toolorchestra.ledger.database import Database
@@ -215,6 +215,7 @@ class RunManager:
     async def _give_back(self, runs: Sequence[str] | None) -> None:
         with suppress(ToolOrchestraError):  # the leases run out by themselves
             await self._runs.give_back(runs)
+        await self._signals.publish(RELEASED_CHANNEL)
 
     def _forget(self, run_id: str) -> None:
         """The current task no longer drives the run. Another of this process may, one that took over what this one lost."""

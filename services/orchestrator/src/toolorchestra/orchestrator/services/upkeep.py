@@ -9,7 +9,7 @@ import structlog
 from toolorchestra.core.errors import ToolOrchestraError
 from toolorchestra.core.loop.machine import MAX_IDLE_RESUMES
 from toolorchestra.core.loop.state import fold
-from toolorchestra.core.tasks import control_channel
+from toolorchestra.core.tasks import RELEASED_CHANNEL, control_channel
 from toolorchestra.kit.signals import SignalBus
 from toolorchestra.ledger.runs import RunRecord
 from toolorchestra.orchestrator.services.entry import Entry
@@ -69,15 +69,24 @@ class Upkeep:
         finally:
             if not renewed:
                 self._patient_until = monotonic() + self._lease_s
-        if renewed and monotonic() >= self._patient_until and not self._manager.draining:
+        if renewed and self._may_take_over:
             await self.take_over()
 
+    @property
+    def _may_take_over(self) -> bool:
+        return monotonic() >= self._patient_until and not self._manager.draining
+
     async def hear(self) -> None:
-        """Hear at once of wishes that other replicas took. One that gets lost is heard of with the next renewal."""
-        async with self._signals.subscribe(control_channel("*")) as signals:
+        """Hear at once of wishes that other replicas took, and of runs that they gave back.
+
+        What gets lost is heard of with the next renewal.
+        """
+        async with self._signals.subscribe(control_channel("*"), RELEASED_CHANNEL) as signals:
             async for signal in signals:
                 if signal.gap:
                     await _try(self.renew)
+                elif signal.channel == RELEASED_CHANNEL:
+                    await _try(self.take_over_all)
                 else:
                     self._manager.heard_cancel(signal.channel.rpartition(":")[2], signal.payload.decode(errors="replace"))
 
@@ -87,9 +96,18 @@ class Upkeep:
             if by is not None:
                 self._manager.heard_cancel(run_id, by)
 
-    async def take_over(self) -> None:
-        """Go on with runs whose process went silent. One that cannot be read holds nobody up, and is ended at last."""
-        for record in await self._runs.take_over(TAKE_OVER_AT_ONCE):
+    async def take_over_all(self) -> None:
+        """Go on with all runs that have no owner, a few at a time, so that other replicas get their share."""
+        while self._may_take_over and await self.take_over() == TAKE_OVER_AT_ONCE:
+            await asyncio.sleep(0)
+
+    async def take_over(self) -> int:
+        """Go on with runs whose process went silent; returns how many there were.
+
+        One that cannot be read holds nobody up, and is ended at last.
+        """
+        records = await self._runs.take_over(TAKE_OVER_AT_ONCE)
+        for record in records:
             try:
                 await self._go_on(record)
             except (ToolOrchestraError, ValueError) as error:
@@ -98,6 +116,7 @@ class Upkeep:
                     await self._waiting.give_up(record, reason="it could not be taken up again")
             else:
                 logger.info("run_taken_over", run=record.id, resumes=record.resumes)
+        return len(records)
 
     async def reap(self) -> None:
         """Close holds whose time is over."""
