@@ -98,8 +98,9 @@ class Upkeep:
 
     async def take_over_all(self) -> None:
         """Go on with all runs that have no owner, a few at a time, so that other replicas get their share."""
-        while self._may_take_over and await self.take_over() == TAKE_OVER_AT_ONCE:
-            await asyncio.sleep(0)
+        taken = TAKE_OVER_AT_ONCE
+        while taken == TAKE_OVER_AT_ONCE and self._may_take_over:
+            taken = await self.take_over()
 
     async def take_over(self) -> int:
         """Go on with runs whose process went silent; returns how many there were.
