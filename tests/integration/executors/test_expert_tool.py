@@ -12,6 +12,7 @@ from opentelemetry.trace import SpanKind
 
 from tests.integration.executors.making import expert_call, make_expert, make_tool, tool_call
 from toolorchestra.core.calls import Status
+from toolorchestra.core.sessions import session_headers
 from toolorchestra.executors.factory import Toolbox, open_toolbox
 from toolorchestra.executors.testing import Behaviour, CountingProvider
 from toolorchestra.executors.testing.provider import DEFAULT_PRICE
@@ -107,6 +108,12 @@ async def spans() -> AsyncIterator[tuple[Toolbox, InMemorySpanExporter]]:
     async with open_toolbox(guard, secrets, tracer=tracing.get_tracer("test")) as toolbox:
         yield toolbox, exporter
     tracing.shutdown()
+
+
+async def test_the_session_reaches_the_provider_as_baggage(toolbox: Toolbox, provider: CountingProvider) -> None:
+    for session in ("library:1:a", None):
+        await toolbox.executors.execute(expert_call(make_expert(provider.url), headers=session_headers(session)))
+    assert [entry.baggage for entry in provider.bill.entries] == ["toolorchestra.session=library:1:a", None]
 
 
 async def test_one_trace_runs_from_the_caller_through_the_call_to_the_provider(

@@ -8,6 +8,7 @@ import pytest
 
 from tests.integration.executors.making import make_tool, tool_call
 from toolorchestra.core.calls import Outcome, Status
+from toolorchestra.core.sessions import session_headers
 from toolorchestra.executors.factory import Toolbox
 from toolorchestra.kit.egress import EgressGuard
 
@@ -38,6 +39,14 @@ async def test_a_get_carries_arguments_headers_secrets_and_trace(toolbox: Toolbo
     assert seen["headers"]["x-query"] == "a b/c"
     assert seen["headers"]["traceparent"] == TRACE["traceparent"]
     assert "idempotency-key" not in seen["headers"], "reading needs no key"
+
+
+async def test_baggage_is_passed_on(toolbox: Toolbox, http_peer: str) -> None:
+    tool = make_tool(http={"url": f"{http_peer}/echo"}, parameters=TEXTS)
+    call = tool_call(tool, session="library:1:a+b", headers=TRACE | session_headers("library:1:a+b"))
+    seen = json.loads((await toolbox.executors.execute(call)).content)["headers"]
+    assert seen["baggage"] == "toolorchestra.session=library:1:a%2Bb"
+    assert "baggage" not in json.loads((await run(toolbox, f"{http_peer}/echo")).content)["headers"]
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])

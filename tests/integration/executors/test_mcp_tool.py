@@ -70,6 +70,13 @@ async def test_trace_call_id_idempotency_key_and_secret_arrive(toolbox: Toolbox,
     assert came["key"] == "s3cret"
 
 
+async def test_the_session_arrives_in_meta_and_nothing_without_one(toolbox: Toolbox, mcp_peer: str) -> None:
+    came = json.loads((await run(toolbox, mcp_peer, "what.came/here", session="library:1:a")).content)
+    assert came["meta"]["toolorchestra.dev/session"] == "library:1:a"
+    came = json.loads((await run(toolbox, mcp_peer, "what.came/here")).content)
+    assert "toolorchestra.dev/session" not in came["meta"]
+
+
 async def test_a_tools_own_error_reaches_the_model(toolbox: Toolbox, mcp_peer: str) -> None:
     outcome = await run(toolbox, mcp_peer, "fail")
     assert (outcome.status, outcome.error_code, outcome.sent) == (Status.ERROR, "tool_error", True)

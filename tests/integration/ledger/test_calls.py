@@ -38,13 +38,14 @@ async def stored(ledger: Ledger, call: str) -> StoredCall:
 
 async def test_a_claim_has_all_that_a_worker_needs(ledger: Ledger):
     await ledger.policy()
-    run = await ledger.open(revision="rev1")
+    run = await ledger.open(revision="rev1", session="library:task-1:a")
     call = await start(run)
     before = await stored(ledger, call)
     assert (before.state, before.attempt, before.sent) == (CallState.QUEUED, 1, False)
     found = await claim(ledger, call)
     assert isinstance(found, Claim)
     assert (found.run_id, found.tenant, found.revision, found.function) == (run.id, "acme", "rev1", "f")
+    assert found.session == "library:task-1:a"
     assert (dict(found.arguments), list(found.arguments)) == ({"b": 1, "a": 2}, ["b", "a"])
     assert (found.attempt, found.hold, found.hold_nano_usd, found.max_output_tokens) == (1, f"{call}/1", 100, 9)
     assert 55_000 < found.left_ms <= 60_000
@@ -75,12 +76,12 @@ async def test_a_stored_outcome_is_handed_to_whoever_comes_later(ledger: Ledger)
 
 async def test_a_silent_workers_call_is_repeated_with_a_hold_of_its_own(ledger: Ledger, database):
     await ledger.policy()
-    run = await ledger.open()
+    run = await ledger.open(session="s")
     call = await start(run)
     await claim(ledger, call, lease_ms=0)
     second = await claim(ledger, call)
     assert isinstance(second, Claim)
-    assert (second.attempt, second.hold) == (2, f"{call}/2")
+    assert (second.attempt, second.hold, second.session) == (2, f"{call}/2", "s")
     assert await ledger.windows("t:acme") == {"total": (100, 100, 0)}  # the lost attempt in full, as an estimate
     assert await finish(ledger, call, 2)
     assert not await finish(ledger, call, 1, Outcome(status=Status.OK, content="late", cost_nano_usd=30))

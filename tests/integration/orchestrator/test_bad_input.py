@@ -121,6 +121,7 @@ FIELDS: list[tuple[str, dict[str, Any], str]] = [
     ("extension of text", {"toolorchestra": "fast"}, "toolorchestra"),
     ("a cost in words", {"toolorchestra": {"max_cost_usd": "much"}}, "toolorchestra.max_cost_usd"),
     ("too many turns", {"toolorchestra": {"max_turns": 51}}, "toolorchestra.max_turns"),
+    ("a session with a space", {"toolorchestra": {"session": "my session"}}, "toolorchestra.session"),
     ("a preference out of range", {"toolorchestra": {"preference": {"weights": {"cost": 2}}}}, "weights.cost"),
 ]
 

@@ -12,6 +12,7 @@ from toolorchestra.core.loop.state import fold
 from toolorchestra.core.policies.protocol import Terms, View
 from toolorchestra.core.resources import BudgetPolicySpec
 from toolorchestra.core.revision import pin_expert
+from toolorchestra.core.sessions import session_of
 from toolorchestra.core.testing import a_catalog, a_revision, a_tool, an_expert
 from toolorchestra.orchestrator.handlers.context import bearer, parse_body
 from toolorchestra.orchestrator.services.budget import Budgets
@@ -88,6 +89,11 @@ def denied(left_nano_usd, unit="nano_usd"):
     return DeniedError(Denial("h", "tenant", "day", left_nano_usd, 0, 0, unit=unit))
 
 
+def test_a_passed_request_carries_its_session():
+    assert session_of(_request(MODEL, wish(toolorchestra={"session": "library:1:a"}), {}).headers) == "library:1:a"
+    assert _request(MODEL, wish(), {}).headers == {}
+
+
 def test_a_refused_request_is_shortened_to_what_is_left():
     request = _request(MODEL, wish(), {})
     shorter = _shorter(request, MODEL, denied(_worst(request, MODEL) - 1))
@@ -107,6 +113,15 @@ async def test_a_direct_call_takes_arguments_and_nothing_else(body):
     with pytest.raises(InvalidRequestError) as caught:
         await direct.call(CALLER, "lookup", body)
     assert caught.value.param == "arguments"
+
+
+@pytest.mark.parametrize("session", ["", "with space", 5, "x" * 129])
+async def test_a_direct_call_names_a_session_that_is_none(session):
+    registry = FixedRegistry(a_catalog(a_tool("lookup")))
+    direct = DirectCalls(registry, Budgets(registry, BudgetPolicySpec()), None, None)
+    with pytest.raises(InvalidRequestError) as caught:
+        await direct.call(CALLER, "lookup", {"arguments": {"query": "x"}, "session": session})
+    assert caught.value.param == "session"
 
 
 async def test_a_direct_call_of_what_the_key_may_not_use_is_not_found():

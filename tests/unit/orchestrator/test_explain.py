@@ -51,6 +51,15 @@ def test_each_call_has_its_reason_price_and_result():
     assert body["duration_ms"] == 5_000
 
 
+def test_a_run_shows_its_session_and_which_calls_left():
+    body = explain(RUN, log(*TOOL, ended(), session="library:task-1:a"))
+    assert body["session"] == "library:task-1:a"
+    assert body["turns"][0]["calls"][0]["sent"] is True
+    unsent = finished(outcome=Outcome(status=Status.DENIED, content="no money", sent=False))
+    shown = explain(RUN, log(*TOOL[:3], unsent))
+    assert (shown["session"], shown["turns"][0]["calls"][0]["sent"]) == (None, False)
+
+
 def test_the_ledger_knows_of_attempts_that_workers_lost():
     body = explain(RUN, log(*TOOL, ended()), {"1/1": 3_000_000})
     (turn,) = body["turns"]

@@ -7,6 +7,7 @@ import pytest
 from tests.unit.worker.making import CALL, OK, Bench, Tool, claim, function, hang, stored
 from toolorchestra.core.calls import CallRequest, Outcome, Status
 from toolorchestra.core.errors import InvalidRequestError
+from toolorchestra.core.sessions import session_of
 from toolorchestra.core.tasks import over_channel
 from toolorchestra.ledger.calls import CallState
 from toolorchestra.worker.services.execution import Handling
@@ -33,6 +34,16 @@ async def test_the_executor_is_told_who_asks_what_and_how_long():
     assert (asked.call_id, asked.idempotency_key, asked.run_id, asked.tenant) == (CALL, CALL, "run1", "acme")
     assert (asked.attempt, asked.arguments, asked.max_output_tokens) == (2, {"x": 1}, 9)
     assert asked.timeout_ms == 7_750  # its own timeout is to be stored before the deadline
+
+
+@pytest.mark.parametrize("session", [None, "library:task-1:x"])
+async def test_the_executor_is_told_the_session_of_the_run(session: str | None):
+    bench = Bench(claim(session=session))
+
+    await bench.service.run(CALL)
+
+    (asked,) = bench.tool.asked
+    assert (asked.session, session_of(asked.headers)) == (session, session)
 
 
 @pytest.mark.parametrize(("left_ms", "timeout_ms"), [(1_000, 900), (100, 90), (0, 1)])

@@ -122,3 +122,15 @@ def test_a_tool_that_writes_against_its_word_is_an_error_of_the_world(folder):
     with pytest.raises(BrokenToolError, match="readOnly but writes"):
         session.call("pay_fine", {"member_id": "ME-100", "amount": "1.00"})
     assert session.state_hash == session.world.rows.hash
+
+
+def test_tools_may_stand_in_several_modules_of_the_folder(folder):
+    edit(folder / "tools.py", "TOOLS = (", "from .rules import MOST\n\nTOOLS = (")
+    (folder / "rules.py").write_text("MOST = 3\n")
+    before = load_world(folder)
+    (folder / "rules.py").write_text("MOST = 4\n")
+    after = load_world(folder)
+    assert before.content_hash != after.content_hash
+    (folder / "rules.py").write_text("LEAST = 4\n")
+    with pytest.raises(InvalidWorldError, match="cannot import name 'MOST'"):
+        load_world(folder)

@@ -57,7 +57,8 @@ class CallRequest:
 
     ``timeout_ms`` is what is left until the call's deadline. ``idempotency_key`` is the same for every attempt.
     ``max_output_tokens`` bounds an expert's answer: the hold was taken for it. ``on_delta`` receives text as it arrives.
-    ``meter`` tells who breaks the call off whether it may have left, and what it has used.
+    ``meter`` tells who breaks the call off whether it may have left, and what it has used. ``session`` is the client's name for
+    what the call is part of; for HTTP peers it stands in ``headers`` too (``core.sessions``).
     """
 
     call_id: str
@@ -71,7 +72,7 @@ class CallRequest:
     max_output_tokens: int = 0
     session: str | None = None
     on_delta: DeltaSink | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)  # W3C trace context, to pass on
+    headers: Mapping[str, str] = field(default_factory=dict)  # W3C trace context and baggage, to pass on
     meter: Meter = field(default_factory=Meter)
 
 

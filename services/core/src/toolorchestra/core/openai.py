@@ -15,6 +15,7 @@ from toolorchestra.core.loop.facts import Sampling
 from toolorchestra.core.pricing import Usage
 from toolorchestra.core.resources.manifest import describe, first_field
 from toolorchestra.core.resources.orchestrator import PreferenceSpec
+from toolorchestra.core.sessions import SESSION_RULE, is_session
 
 EXTENSION: Final = "toolorchestra"
 MAX_MESSAGES: Final = 2_048
@@ -32,6 +33,14 @@ class Extension(BaseModel):
     timeout_seconds: float | None = Field(default=None, gt=0, le=3600)
     progress: bool = True  # what happens between question and answer, as ``reasoning_content`` deltas
     on_disconnect: Literal["cancel", "continue"] | None = None
+    session: str | None = None  # travels with every call: to plug-ins, MCP servers, HTTP tools and models
+
+    @field_validator("session")
+    @classmethod
+    def _session(cls, value: str | None) -> str | None:
+        if value is not None and not is_session(value):
+            raise ValueError(SESSION_RULE)
+        return value
 
     @field_validator("preference", mode="before")
     @classmethod

@@ -17,9 +17,14 @@ MEDIA_TOKENS: Final = 8_192  # one image, sound or file, at the highest resoluti
 
 def input_bound_tokens(messages: Iterable[Mapping[str, Any]], tools: Iterable[Mapping[str, Any]] = ()) -> int:
     """The most tokens that these messages and tools can become as the input of one chat completion."""
-    shown = [_json(tool) for tool in tools]
     said = [MESSAGE_OVERHEAD + _message(message) for message in messages]
-    return PROMPT_OVERHEAD + sum(said) + (TOOLS_OVERHEAD + sum(shown) if shown else 0)
+    return PROMPT_OVERHEAD + sum(said) + tools_bound_tokens(tools)
+
+
+def tools_bound_tokens(tools: Iterable[Mapping[str, Any]]) -> int:
+    """The part of tools in the input of a chat completion; 0 without any."""
+    shown = [_json(tool) for tool in tools]
+    return TOOLS_OVERHEAD + sum(shown) if shown else 0
 
 
 def text_bound_tokens(text: str) -> int:

@@ -30,6 +30,7 @@ from toolorchestra.core.functions import ToolTarget
 from toolorchestra.core.registry import DiscoveredOperation
 from toolorchestra.core.resources import Tool
 from toolorchestra.core.resources.tool import McpBackend
+from toolorchestra.core.sessions import SESSION_META
 from toolorchestra.executors.discovery import Discovery, operation_name, schema_hash, unique
 from toolorchestra.executors.headers import trace_headers
 from toolorchestra.executors.mcp_sessions import McpSessions, McpUnreachableError
@@ -131,6 +132,8 @@ def as_text(result: CallToolResult) -> str:
 
 async def _call(client: Client, name: str, call: CallRequest) -> CallToolResult | InputRequiredResult:
     meta = {**trace_headers(call.headers), CALL_ID: call.call_id, IDEMPOTENCY_KEY: call.idempotency_key}
+    if call.session is not None:
+        meta[SESSION_META] = call.session
     request = CallToolRequest(params=CallToolRequestParams(name=name, arguments=dict(call.arguments), _meta=cast("Any", meta)))
     # Not `client.call_tool`: it lists all tools again after each call, to check the result against its schema.
     try:

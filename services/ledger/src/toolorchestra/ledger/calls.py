@@ -47,6 +47,7 @@ class Claim:
     max_output_tokens: int
     side_effects: str
     traceparent: str | None
+    session: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +228,7 @@ def _claim(row: Mapping[str, Any]) -> Claim:
         max_output_tokens=row["max_output_tokens"],
         side_effects=row["side_effects"],
         traceparent=row["traceparent"],
+        session=row["session"],
     )
 
 

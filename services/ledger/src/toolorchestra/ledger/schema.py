@@ -19,8 +19,8 @@ from toolorchestra.ledger.connection import Connection
 from toolorchestra.ledger.errors import LedgerError, translated
 from toolorchestra.ledger.statements import Step, step
 
-MIN_VERSION: Final = 7  # the oldest schema that this program works with
-MAX_VERSION: Final = 7  # the newest that it knows; a newer one is fine while that shuts no program out
+MIN_VERSION: Final = 8  # the oldest schema that this program works with
+MAX_VERSION: Final = 8  # the newest that it knows; a newer one is fine while that shuts no program out
 HINT: Final = "run python -m toolorchestra.ledger migrate"
 _PREPARATION: Final = (
     "migrate_lock",

@@ -62,6 +62,7 @@ class NewRun:
     body_hash: str | None = None
     traceparent: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    session: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,7 @@ def _insert(new: NewRun, transition: Transition, log: Log, slot: str) -> Step:
         body_hash=new.body_hash,
         traceparent=new.traceparent,
         metadata=encode(dict(new.metadata)),
+        session=new.session,
         timeout_ms=context.timeout_ms,
     )
 

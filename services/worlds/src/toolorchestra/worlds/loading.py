@@ -96,7 +96,7 @@ def load_tasks(folder: Path | str) -> Iterator[Task]:
 def content_hash(folder: Path) -> str:
     """128 bits, as hex, over the files that make a world what it is; tasks are not among them."""
     found = blake2b(digest_size=16)
-    for path in [folder / SPEC, folder / TOOLS, folder / POLICY, *sorted((folder / ROWS).glob("*.jsonl"))]:
+    for path in [folder / SPEC, *sorted(folder.glob("*.py")), folder / POLICY, *sorted((folder / ROWS).glob("*.jsonl"))]:
         content = path.read_bytes() if path.exists() else b""
         found.update(f"{path.name} {len(content)}\n".encode() + content)
     return found.hexdigest()
@@ -174,11 +174,16 @@ def _read_tools(path: Path, spec: WorldSpec) -> dict[str, WorldTool]:
 
 
 def _run(path: Path) -> Sequence[Any]:
-    """TOOLS of a tools.py, imported under a private name: two worlds may have the same one."""
+    """TOOLS of a tools.py, imported as a package of a private name: two worlds may have the same modules.
+
+    So tools.py may import other modules of its folder, as ``from .rules import fee``.
+    """
     if not path.exists():
         raise InvalidWorldError(f"{path}: there is no such file", param=TOOLS, hint="write TOOLS = (…) there")
     name = f"_toolorchestra_world_{blake2b(str(path).encode(), digest_size=8).hexdigest()}"
-    spec = spec_from_file_location(name, path)
+    for old in [known for known in sys.modules if known.startswith(f"{name}.")]:
+        del sys.modules[old]  # of an earlier state of the folder
+    spec = spec_from_file_location(name, path, submodule_search_locations=[str(path.parent)])
     if spec is None or spec.loader is None:
         raise InvalidWorldError(f"{path}: is no Python file", param=TOOLS)
     module = module_from_spec(spec)

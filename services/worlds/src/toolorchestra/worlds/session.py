@@ -57,6 +57,13 @@ class Session:
             session.call(call.tool, call.arguments)
         return session
 
+    def fork(self) -> "Session":
+        """Another session that has played the same; each goes on alone."""
+        other = Session(self.world)
+        other.database = self.database.fork()
+        other.calls, other.results = list(self.calls), list(self.results)
+        return other
+
     @property
     def state_hash(self) -> int:
         """128 bits; equal for states that are to be taken for equal."""
@@ -91,8 +98,8 @@ class Session:
         except Exception as error:  # a world is other people's code, and what it raises is theirs to mend
             self.database.rollback()
             raise BrokenToolError(f"tool {name!r} failed: {type(error).__name__}: {error}", param=name) from error
-        shown = set(texts(content))
-        rows = frozenset(ref for ref in trace.shown if ref[1] in shown)
+        shown = set(texts(content)) if trace.shown else ()
+        rows = frozenset([ref for ref in trace.shown if ref[1] in shown])
         return CallResult(ok=True, content=content, rows=rows, trace=trace)
 
 
@@ -109,14 +116,20 @@ def refused(code: str, message: str, trace: Trace | None = None) -> CallResult:
 
 def texts(content: JsonValue) -> Iterator[str]:
     """All texts in a JSON value, apart from names of fields."""
+    found: list[str] = []
+    _add_texts(content, found)
+    return iter(found)
+
+
+def _add_texts(content: JsonValue, found: list[str]) -> None:
     if isinstance(content, str):
-        yield content
-    elif isinstance(content, dict):
-        for value in content.values():
-            yield from texts(value)
-    elif isinstance(content, list):
-        for value in content:
-            yield from texts(value)
+        found.append(content)
+    elif isinstance(content, dict | list):
+        for value in content.values() if isinstance(content, dict) else content:
+            if isinstance(value, str):  # most are, and a call for each would cost more than the rest
+                found.append(value)
+            else:
+                _add_texts(value, found)
 
 
 def _unknown(name: str, world: World) -> str:

@@ -7,6 +7,7 @@ mistakes, not against attackers).
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 from toolorchestra.worlds.errors import BrokenToolError, InvalidWorldError
@@ -147,8 +148,8 @@ class Database:
     def find(self, table: str, **equals: Scalar) -> list[dict[str, Any]]:
         """Rows whose columns hold these values (folded where the column is normalised), ordered by key."""
         self.trace.scans.add(table)
-        found = sorted(self._matching(table, equals), key=lambda one: one[0])
-        self.trace.reads.update((table, key) for key, _ in found)
+        found = self._matching(table, equals)
+        self.trace.reads.update([(table, key) for key, _ in found])
         return [dict(row) for _, row in found]
 
     def insert(self, table: str, prefix: str, **values: Scalar) -> dict[str, Any]:
@@ -212,6 +213,13 @@ class Database:
         self.hash = self._hash_before
         self._undo.clear()
 
+    def fork(self) -> "Database":
+        """Another database in the same state; what happens in one is not seen in the other."""
+        other = Database(self._base)
+        other.hash = self.hash
+        other._changed = {table: dict(rows) for table, rows in self._changed.items()}
+        return other
+
     def rows(self, table: str) -> Iterator[Row]:
         """All present rows of a table, untraced; not to be changed."""
         changed = self._changed.get(table, {})
@@ -231,19 +239,21 @@ class Database:
             raise BrokenToolError(f"{self._tool}: there is no table {table!r}", hint=f"there are {', '.join(self.spec.tables)}")
         return rows.get(key)
 
-    def _matching(self, table: str, equals: Mapping[str, Scalar]) -> Iterator[tuple[str, Row]]:
+    def _matching(self, table: str, equals: Mapping[str, Scalar]) -> list[tuple[str, Row]]:
+        """Keys and rows, by key ascending, as the shared rows and their indexes are."""
         about = self._format(table).table
         if unknown := equals.keys() - about.columns.keys():
             raise self._broken(table, f"{min(unknown)}: no such column")
         wanted = [(column, plain, plain(value)) for column, value in equals.items() for plain in (plain_of(about, column),)]
         rows, changed = self._base.tables[table], self._changed.get(table, {})
         keys = self._base.index(table, wanted[0][0]).get(wanted[0][2], ()) if wanted else rows
-        for key in keys:
-            if key not in changed and all(plain(rows[key][column]) == value for column, plain, value in wanted[1:]):
-                yield key, rows[key]
+        found = [(key, rows[key]) for key in keys if key not in changed]
+        for column, plain, value in wanted[1:]:
+            found = [(key, row) for key, row in found if plain(row[column]) == value]
         for key, row in changed.items():
             if row is not None and all(plain(row[column]) == value for column, plain, value in wanted):
-                yield key, row
+                found.append((key, row))
+        return sorted(found, key=itemgetter(0)) if changed else found
 
     def _used(self, table: str, key: str) -> bool:
         """Whether a key names a row now, or named one before a deletion in this session."""

@@ -8,9 +8,10 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Final, TypeAlias, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, create_model
 
 from toolorchestra.core.functions import SideEffects
 from toolorchestra.worlds.errors import InvalidWorldError, ToolRefusal, problems_of
@@ -18,8 +19,20 @@ from toolorchestra.worlds.schema import WorldSpec
 from toolorchestra.worlds.state import Database
 
 Body: TypeAlias = Callable[..., JsonValue]
-Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$", json_schema_extra={"format": "date"})]
-Moment = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}$", json_schema_extra={"format": "date-time"})]
+
+
+def _in_calendar(value: str) -> str:
+    """The 31st of February fits the pattern and is no day: tools may reckon with what they get."""
+    datetime.fromisoformat(value)
+    return value
+
+
+Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$", json_schema_extra={"format": "date"}), AfterValidator(_in_calendar)]
+Moment = Annotated[
+    str,
+    Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}$", json_schema_extra={"format": "date-time"}),
+    AfterValidator(_in_calendar),
+]
 Amount = Annotated[str, Field(pattern=r"^\d{1,9}\.\d{2}$", json_schema_extra={"format": "money"})]
 _ARGUMENT: Final = re.compile(r"^(?P<name>[a-z_][a-z0-9_]*):\s+(?P<text>.+)$")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")

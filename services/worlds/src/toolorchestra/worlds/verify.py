@@ -62,8 +62,12 @@ class Drop:
 
 def verify(world: World, task: Task, *, frequent: Frequent | None = None) -> tuple[Drop, ...]:
     """Empty if the task is to be kept. ``frequent``: what a guesser would say, by intent and fact."""
-    verification = Verification(world, task)
-    return tuple(verification.unsound()) or (*verification.negatives(frequent or {}), *verification.positives())
+    return tuple(Verification(world, task).drops(frequent or {}))
+
+
+def first_drop(world: World, task: Task, *, frequent: Frequent | None = None) -> Drop | None:
+    """The first of ``verify``, without looking for more."""
+    return next(Verification(world, task).drops(frequent or {}), None)
 
 
 def variants(world: World, task: Task, seed: int = 0) -> Mapping[str, tuple[Sequence[Call], str]]:
@@ -81,14 +85,45 @@ class Verification:
     def __init__(self, world: World, task: Task, seed: int = 0) -> None:
         self.world, self.task = world, task
         self.random = Random(f"{task.id} {seed}")
-        self.golden = Session.replay(world, task.calls)
+        self.calls = task.calls
+        self._places = {id(call): place for place, call in enumerate(self.calls)}
+        self._played: dict[tuple[int, ...], Session] = {(): Session(world)}
+        self.golden = self.play(self.calls)
+        world.ends.setdefault(task.golden_key, self.golden.state_hash)
         self.answer = tell(task.facts, currency=world.spec.currency)
         self.said = scan(task.user.text, world.spec.clock.year)
-        self.writes = [index for index, call in enumerate(task.calls) if world.tools[call.tool].writes] if self._known() else []
+        self.writes = [index for index, call in enumerate(self.calls) if world.tools[call.tool].writes] if self._known() else []
         self.mutations = Mutations(self.golden, self.random)
 
     def passes(self, calls: Sequence[Call], answer: str) -> bool:
-        return judge(self.task, Session.replay(self.world, calls), answer).success
+        return judge(self.task, self.play(calls), answer).success
+
+    def play(self, calls: Sequence[Call]) -> Session:
+        """The session that calls lead to. Episodes here begin alike, so beginnings of golden calls are played only once."""
+        place = 0
+        beginning: tuple[int, ...] = ()
+        session = self._played[beginning]
+        while place < len(calls) and (golden := self._places.get(id(calls[place]))) is not None:
+            beginning = (*beginning, golden)
+            known = self._played.get(beginning)
+            if known is None:
+                known = session.fork()
+                known.call(calls[place].tool, calls[place].arguments)
+                self._played[beginning] = known
+            session, place = known, place + 1
+        if place < len(calls):
+            session = session.fork()
+        for call in calls[place:]:
+            session.call(call.tool, call.arguments)
+        return session
+
+    def drops(self, frequent: Frequent) -> Iterator[Drop]:
+        """What speaks against the task, the more telling first; what is unsound is tried no further."""
+        unsound = list(self.unsound())
+        yield from unsound
+        if not unsound:
+            yield from self.negatives(frequent)
+            yield from self.positives()
 
     # What must hold of the golden episode itself
 
@@ -111,7 +146,7 @@ class Verification:
 
     def _unproven(self) -> Iterator[Drop]:
         for index in self.writes:
-            call = self.task.calls[index]
+            call = self.calls[index]
             earlier = Known(self.said, self.golden.results[:index])
             for name, value in call.arguments.items():
                 if not self._stands(earlier, call, name, value):
@@ -132,7 +167,7 @@ class Verification:
                 yield Drop(reason, detail)
 
     def wrong_episodes(self, frequent: Frequent) -> Iterator[tuple[Reason, str, Sequence[Call], str]]:
-        task, calls = self.task, self.task.calls
+        task, calls = self.task, self.calls
         reads = [call for call in calls if not self.world.tools[call.tool].writes]
         yield Reason.PASSES_IDLE, "silent", (), ""
         yield Reason.PASSES_IDLE, "with the right answer", (), self.answer
@@ -158,7 +193,7 @@ class Verification:
 
     def _from_text(self) -> list[Call]:
         """The writes of somebody who looks nothing up."""
-        known, calls = Known(self.said, ()), [self.task.calls[index] for index in self.writes]
+        known, calls = Known(self.said, ()), [self.calls[index] for index in self.writes]
         return [call for call in calls if all(self._stands(known, call, name, value) for name, value in call.arguments.items())]
 
     # What must pass
@@ -169,7 +204,7 @@ class Verification:
                 yield Drop(reason, detail)
 
     def right_episodes(self) -> Iterator[tuple[Reason, str, Sequence[Call], str]]:
-        calls = self.task.calls
+        calls = self.calls
         for order in self._orders():
             detail = " ".join(self.task.golden[index].id for index in order)
             yield Reason.FAILS_REORDERED, detail, [calls[index] for index in order], self.answer
@@ -221,7 +256,7 @@ class Verification:
         return tuple(order)
 
     def _with_extra_reads(self) -> list[Call]:
-        calls = list(self.task.calls)
+        calls = list(self.calls)
         reads = [call for call in calls if not self.world.tools[call.tool].writes]
         for call in reads[:3]:
             others = [mutated for _, mutated in self.mutations.of_arguments(call)]
@@ -230,7 +265,7 @@ class Verification:
 
     def _other_paths(self) -> Iterator[tuple[int, Call]]:
         """Reads of other tools that show the same rows: whoever solves the task that way is as right."""
-        for index, (call, result) in enumerate(zip(self.task.calls, self.golden.results, strict=True)):
+        for index, (call, result) in enumerate(zip(self.calls, self.golden.results, strict=True)):
             if self.world.tools[call.tool].writes or not result.rows:
                 continue
             for other in self._alternatives(call, result.rows):
@@ -249,7 +284,7 @@ class Verification:
                 yield other
 
     def _known(self) -> bool:
-        return all(call.tool in self.world.tools for call in self.task.calls)
+        return all(call.tool in self.world.tools for call in self.calls)
 
 
 class Known:
@@ -313,6 +348,8 @@ def _conflict(first: CallResult, second: CallResult) -> bool:
 
 
 def _renamed(call: Call, old: str, new: str) -> Call:
+    if old not in call.arguments.values():
+        return call
     return Call(call.tool, {name: new if value == old else value for name, value in call.arguments.items()})
 
 

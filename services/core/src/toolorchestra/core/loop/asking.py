@@ -129,7 +129,7 @@ async def _think(context: Context, state: State, asked: Asked, quote: Quote) -> 
         timeout_ms=asked.timeout_ms,
         forced=asked.forced,
         on_delta=context.observer.delta,
-        headers=context.runner.headers(),
+        headers=context.headers(state),
     )
     try:
         async with context.cancelled.within(asked.timeout_ms + ASK_GRACE_MS):

@@ -166,7 +166,8 @@ def _request(context: Context, state: State, begin: _Begin) -> CallRequest:
         idempotency_key=call_id,
         timeout_ms=begin.started.timeout_ms,
         max_output_tokens=begin.started.max_output_tokens,
-        headers=context.runner.headers(),
+        session=state.run.session,
+        headers=context.headers(state),
     )
 
 
@@ -176,7 +177,7 @@ def _pending(context: Context, state: State, call: CallState) -> PendingCall:
         raise ValueError(f"call {call.ordinal} of run {context.run_id} names no pinned function")
     left = int((call.deadline - state.now).total_seconds() * 1000) if call.deadline else 0
     call_id = f"{context.run_id}/{_number(state)}/{call.ordinal}"
-    return PendingCall(call_id, function, call, left, tenant=state.run.tenant)
+    return PendingCall(call_id, function, call, left, tenant=state.run.tenant, session=state.run.session)
 
 
 async def _recover(context: Context, draft: Draft, lost: Sequence[CallState]) -> Draft:

@@ -32,6 +32,8 @@ def checked(decision: Decision, revision: Revision, preference: PreferenceSpec) 
 
 def usable(revision: Revision, preference: PreferenceSpec) -> tuple[Function, ...]:
     """The functions that the hard rules leave."""
+    if not (preference.allow or preference.deny or preference.inside_only):
+        return revision.functions
     return tuple(f for f in revision.functions if permitted(f, preference) is None)
 
 

@@ -17,6 +17,7 @@ from toolorchestra.core.loop.journal import CallEnd, CallStart, Journal, Settle,
 from toolorchestra.core.loop.state import CallState, State, apply
 from toolorchestra.core.policies.protocol import Policy, View
 from toolorchestra.core.revision import Revision
+from toolorchestra.core.sessions import session_headers
 
 HOLD_GRACE_MS: Final = 30_000  # a hold outlives its call's deadline by this
 MIN_TIMEOUT_MS: Final = 1_000  # of a closing answer, which begins late when what came before it took too long
@@ -45,6 +46,7 @@ class PendingCall:
     state: CallState
     left_ms: int
     tenant: str = ""
+    session: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,10 @@ class Context:
     def draft(self, state: State) -> Draft:
         """What comes after ``state``, still empty."""
         return Draft(state, self.clock)
+
+    def headers(self, state: State) -> dict[str, str]:
+        """What is passed on with a call: the trace context and the run's session."""
+        return self.runner.headers() | session_headers(state.run.session)
 
     def view(self, state: State) -> View:
         """What the policy may see of ``state``."""

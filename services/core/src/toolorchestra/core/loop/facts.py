@@ -101,6 +101,7 @@ class Opened(Frozen):
     on_disconnect: Literal["cancel", "continue"] = "cancel"
     metadata: dict[str, str] = {}
     traceparent: str | None = None
+    session: str | None = None  # named by the client; travels with every call
 
     @property
     def question(self) -> str:

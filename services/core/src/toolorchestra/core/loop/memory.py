@@ -22,6 +22,7 @@ from toolorchestra.core.money import MAX_NANO_USD, NanoUsd
 from toolorchestra.core.policies.closing import closing_quote, reserve_nano_usd
 from toolorchestra.core.policies.factory import policy_for
 from toolorchestra.core.revision import Revision, require_inside
+from toolorchestra.core.sessions import session_headers
 
 Clock = Callable[[], datetime]
 
@@ -147,6 +148,8 @@ class InlineRunner(CallRunner):
             idempotency_key=call.call_id,
             timeout_ms=call.left_ms,
             max_output_tokens=started.max_output_tokens if started else 0,
+            session=call.session,
+            headers=self.headers() | session_headers(call.session),
         )
         self._begun[call.call_id] = request
         return Collected(await self._executor.execute(request), call.state.attempt, stored=False)

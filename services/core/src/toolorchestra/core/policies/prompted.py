@@ -5,8 +5,8 @@ found; the task itself is never dropped.
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from typing_extensions import override
@@ -23,7 +23,7 @@ from toolorchestra.core.policies.protocol import Policy, Quote, Reply, Terms, Vi
 from toolorchestra.core.pricing import worst_case
 from toolorchestra.core.revision import PinnedModel
 from toolorchestra.core.storable import parse_object
-from toolorchestra.core.tokens import input_bound_tokens
+from toolorchestra.core.tokens import input_bound_tokens, tools_bound_tokens
 
 HAND_ON: Final = "answer_from"
 BYTES_PER_TOKEN: Final = 3  # for the context limit only; money is bounded by one token per byte
@@ -43,18 +43,30 @@ _HAND_ON_TOOL: Final[dict[str, Any]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Menu:
+    """What of a prompt is the same in every turn of a run: the functions as tools, their bound in tokens, the candidates."""
+
+    functions: tuple[Function, ...]
+    tools: list[dict[str, Any]]
+    tokens: int
+    candidates: tuple[Candidate, ...]
+
+
 class PromptedPolicy(Policy):
     """Asks ``manager`` what to do next."""
 
     def __init__(self, manager: PinnedModel, models: ChatModels) -> None:
         self._manager = manager
         self._models = models
+        self._kept: tuple[str, _Menu] | None = None  # by the run's id
+        self._said: dict[int, tuple[Turn, list[dict[str, Any]], int]] = {}  # messages of finished turns, by number
 
     @override
     def quote(self, view: View, *, forced: bool) -> Quote:
         if forced:
             return closing_quote(view.revision.closing, view.state.run)
-        tokens = input_bound_tokens(self._messages(view), [*tools_of(view), *response_form(view.state.run)])
+        tokens = input_bound_tokens(self._messages(view)) + self._menu(view).tokens
         limit = min(self._manager.max_output_tokens, view.state.run.limits.max_output_tokens)
         return Quote(tokens, self._manager.price, limit, model_timeout_ms(self._manager))
 
@@ -68,7 +80,7 @@ class PromptedPolicy(Policy):
             usage=reply.usage,
             estimated=reply.estimated,
             latency_ms=reply.latency_ms,
-            candidates=candidates(view),
+            candidates=self._menu(view).candidates,
             finish_reason=reply.finish_reason,
         )
 
@@ -77,7 +89,7 @@ class PromptedPolicy(Policy):
         return ChatRequest(
             target=self._manager.target,
             messages=self._messages(view),
-            tools=tools_of(view),
+            tools=self._menu(view).tools,
             tool_choice=_choice(view),
             max_tokens=terms.max_tokens,
             timeout_ms=terms.timeout_ms,
@@ -92,24 +104,48 @@ class PromptedPolicy(Policy):
             price=self._manager.price,
         )
 
+    def _menu(self, view: View) -> _Menu:
+        run_id = view.state.run_id
+        if self._kept is None or self._kept[0] != run_id or self._kept[1].functions != view.functions:
+            tools = tools_of(view)
+            tokens = tools_bound_tokens([*tools, *response_form(view.state.run)])
+            self._kept = run_id, _Menu(view.functions, tools, tokens, candidates(view))
+        return self._kept[1]
+
     def _messages(self, view: View) -> list[dict[str, Any]]:
         room = (self._manager.context_tokens - view.state.run.limits.max_output_tokens) * BYTES_PER_TOKEN
-        return messages_of(view, max(room, 1024))
+        return messages_of(view, max(room, 1024), self._turn)
+
+    def _turn(self, state: State, turn: Turn) -> tuple[list[dict[str, Any]], int]:
+        """The messages of a turn and their size; what is past does not change, and is written once."""
+        kept = self._said.get(turn.number)
+        if kept is None or kept[0] is not turn:
+            messages = _turn_messages(state, turn)
+            kept = self._said[turn.number] = turn, messages, _size(messages)
+        return kept[1], kept[2]
 
 
-def messages_of(view: View, room_bytes: int) -> list[dict[str, Any]]:
-    """The conversation as the manager sees it, in segments that each fit ``room_bytes``."""
+def messages_of(
+    view: View, room_bytes: int, written: Callable[[State, Turn], tuple[list[dict[str, Any]], int]]
+) -> list[dict[str, Any]]:
+    """The conversation as the manager sees it, in segments that each fit ``room_bytes``.
+
+    ``written`` gives the messages of a turn and their size in bytes.
+    """
     state = view.state
     head = _head(view)
     messages = list(head)
+    size = _size(messages)
     for turn in state.turns:
         if turn.decided is None or not turn.calls:
             continue
-        more = _turn_messages(state, turn)
-        if _size((*messages, *more)) > room_bytes and len(messages) > len(head):
+        more, added = written(state, turn)
+        if size + added > room_bytes and len(messages) > len(head):
             before = [t for t in state.turns if t.number < turn.number]
             messages = [*head, _segment(state, before, room_bytes)]
+            size = _size(messages)
         messages += more
+        size += added
     return messages
 
 

@@ -24,6 +24,7 @@ class Entry:
     finished: bool = False
     client_gone: bool = False
     traceparent: str | None = None
+    baggage: str | None = None
 
     @property
     def cost_nano_usd(self) -> NanoUsd:

@@ -174,6 +174,7 @@ class ProviderApp:
             max_tokens=body.get("max_completion_tokens", body.get("max_tokens")),
             stream=bool(body.get("stream")),
             traceparent=request.headers.get("traceparent"),
+            baggage=request.headers.get("baggage"),
         )
         self.bill.entries.append(entry)
         return entry

@@ -48,7 +48,8 @@ WITH c AS (
   INSERT INTO attempts (call, attempt, tenant, hold) SELECT id, attempt, tenant, hold FROM c
 )
 SELECT c.id, c.run, c.tenant, c.function, c.arguments, c.attempt, c.hold, c.hold_nano_usd, c.max_output_tokens, c.side_effects,
-       c.traceparent, (extract(epoch FROM c.deadline_at - clock_timestamp()) * 1000)::bigint AS left_ms, r.revision
+       c.traceparent, (extract(epoch FROM c.deadline_at - clock_timestamp()) * 1000)::bigint AS left_ms, r.revision,
+       r.session
 FROM c JOIN runs r ON r.id = c.run
 
 -- reclaim --
@@ -65,7 +66,8 @@ WHERE c.id = was.id AND c.state = 'running' AND c.execution <> 'inline' AND c.si
 RETURNING c.id, c.run, c.tenant, c.function, c.arguments, c.attempt, c.hold, c.hold_nano_usd, c.max_output_tokens,
           c.side_effects, c.traceparent, was.hold AS old_hold,
           (extract(epoch FROM c.deadline_at - clock_timestamp()) * 1000)::bigint AS left_ms,
-          (SELECT r.revision FROM runs r WHERE r.id = c.run) AS revision
+          (SELECT r.revision FROM runs r WHERE r.id = c.run) AS revision,
+          (SELECT r.session FROM runs r WHERE r.id = c.run) AS session
 
 -- lose_attempts --
 -- Earlier attempts went silent; what became of them nobody knows.

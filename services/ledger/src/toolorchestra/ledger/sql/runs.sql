@@ -1,10 +1,10 @@
 -- insert --
 -- A new run with its lease. A second run under the same idempotency key collides.
 INSERT INTO runs (id, tenant, key, model, policy, revision, state, owner, lease_until, seq, event_version, slot, cap_nano_usd,
-                  idempotency_key, body_hash, traceparent, metadata, deadline_at)
+                  idempotency_key, body_hash, traceparent, metadata, session, deadline_at)
 VALUES (%(run)s, %(tenant)s, %(key)s, %(model)s, %(policy)s, %(revision)s, 'running', %(owner)s,
         clock_timestamp() + %(lease_ms)s * interval '1 ms', %(seq)s, %(version)s, %(slot)s, %(cap)s, %(idempotency_key)s,
-        %(body_hash)s, %(traceparent)s, %(metadata)s::jsonb, clock_timestamp() + %(timeout_ms)s * interval '1 ms')
+        %(body_hash)s, %(traceparent)s, %(metadata)s::jsonb, %(session)s, clock_timestamp() + %(timeout_ms)s * interval '1 ms')
 
 -- append --
 -- The first facts of a run.

@@ -14,6 +14,7 @@ from toolorchestra.core.preferences import matches
 from toolorchestra.core.registry import Registry
 from toolorchestra.core.resources.meta import nano_usd
 from toolorchestra.core.revision import Revision, functions_for, with_id
+from toolorchestra.core.sessions import SESSION_RULE, is_session
 from toolorchestra.kit.telemetry import inject
 from toolorchestra.orchestrator.services.budget import Budgets
 from toolorchestra.orchestrator.services.directpolicy import DIRECT
@@ -35,13 +36,15 @@ class DirectCalls:
 
     async def call(self, caller: Principal, name: str, body: Any) -> dict[str, Any]:
         """The outcome of one call."""
-        arguments = body.get("arguments", {}) if isinstance(body, dict) and body.keys() <= {"arguments"} else None
+        known = isinstance(body, dict) and body.keys() <= {"arguments", "session"}
+        arguments = body.get("arguments", {}) if known else None
         if not isinstance(arguments, dict):
             raise InvalidRequestError(
                 "the body must be arguments as a JSON object", param="arguments", hint='send {"arguments": {…}}'
             )
         revision = self._revision(caller, name)
-        state = await self._run(revision, self._opened(caller, revision, name, arguments))
+        opened = self._opened(caller, revision, name, arguments)
+        state = await self._run(revision, opened.model_copy(update={"session": _session(body)}))
         if state.ended is None:
             raise UnavailableError("the run goes on in another process", hint=f"see GET /v1/runs/{state.run_id}")
         outcome = state.turns[0].calls[0].outcome if state.turns and state.turns[0].calls else None
@@ -92,3 +95,10 @@ class DirectCalls:
                 if isinstance(item, Stamped):
                     state = apply(state, item)
         return state
+
+
+def _session(body: dict[str, Any]) -> str | None:
+    session = body.get("session")
+    if session is not None and not (isinstance(session, str) and is_session(session)):
+        raise InvalidRequestError(f"session: {SESSION_RULE}", param="session")
+    return session

@@ -64,6 +64,7 @@ class Entry:
             idempotency_key=idempotency_key,
             body_hash=body_hash,
             traceparent=opened.traceparent,
+            session=opened.session,
             metadata=opened.metadata,
         )
         facts = (opened,) if asked is None else (opened, asked)

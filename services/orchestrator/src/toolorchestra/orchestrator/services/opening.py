@@ -68,6 +68,7 @@ class Opener:
             on_disconnect=wish.toolorchestra.on_disconnect or spec.on_disconnect,
             metadata=(wish.metadata or {}) | ({"user": wish.user} if wish.user else {}),
             traceparent=inject().get("traceparent"),
+            session=wish.toolorchestra.session,
         )
         quote = closing_quote(revision.closing, opened)
         reserve = Reserve(nano_usd=reserve_nano_usd(quote), max_tokens=quote.max_output_tokens)

@@ -22,6 +22,7 @@ from toolorchestra.core.registry import Registry
 from toolorchestra.core.resources.meta import nano_usd
 from toolorchestra.core.resources.orchestrator import PreferenceSpec
 from toolorchestra.core.revision import PinnedModel, Revision, pin_expert, require_inside
+from toolorchestra.core.sessions import session_headers
 from toolorchestra.core.tokens import input_bound_tokens
 from toolorchestra.kit.telemetry import inject
 from toolorchestra.ledger.journal import Existing
@@ -172,6 +173,7 @@ class Passthrough:
             on_disconnect=wish.toolorchestra.on_disconnect or "cancel",
             metadata=wish.metadata or {},
             traceparent=inject().get("traceparent"),
+            session=wish.toolorchestra.session,
         )
 
     def _revision(self, tenant: str, model: str) -> Revision:
@@ -209,6 +211,7 @@ def _request(model: PinnedModel, wish: ChatCompletionRequest, extra: dict[str, A
         stop=wish.stop,
         response_format=wish.response_format,
         meter=Meter(),
+        headers=session_headers(wish.toolorchestra.session),
         price=model.price,
         extra=extra,
     )

@@ -17,6 +17,7 @@ import structlog
 from toolorchestra.core.calls import CallRequest, Executor, Outcome
 from toolorchestra.core.errors import NotFoundError, ToolOrchestraError, UnavailableError
 from toolorchestra.core.functions import Function
+from toolorchestra.core.sessions import session_headers
 from toolorchestra.core.tasks import call_channel, over_channel
 from toolorchestra.kit.signals import SignalBus
 from toolorchestra.kit.telemetry import inject
@@ -257,7 +258,8 @@ def _request(claim: Claim, function: Function) -> CallRequest:
         idempotency_key=claim.call_id,
         timeout_ms=max(1, claim.left_ms - min(MARGIN_MS, claim.left_ms // 10)),
         max_output_tokens=claim.max_output_tokens,
-        headers=inject(),
+        session=claim.session,
+        headers=inject() | session_headers(claim.session),
     )
 
 
