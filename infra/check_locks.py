@@ -14,8 +14,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 RUNTIME, DEV = "requirements.lock", "requirements-dev.lock"
-IMAGE, SANDBOX = "requirements-image.lock", "requirements-sandbox.lock"
+IMAGE, SANDBOX, JOBS = "requirements-image.lock", "requirements-sandbox.lock", "requirements-jobs.lock"
 IN_SANDBOX = ("services/core", "services/kit", "services/ledger", "services/executors", "services/worker", "tools/python")
+IN_JOBS = ("services/core", "services/worlds", "training-jobs/toolscale", "training-jobs/evaluate")
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", re.MULTILINE)
 
 
@@ -29,7 +30,7 @@ def asked(root: Path) -> Iterator[tuple[str, str, Requirement]]:
     for path in [
         *root.glob("services/*/pyproject.toml"),
         *root.glob("tools/*/pyproject.toml"),
-        root / "operator/pyproject.toml",
+        *(root / name / "pyproject.toml" for name in ("operator", "training-jobs/toolscale", "training-jobs/evaluate")),
     ]:
         for text in project(path)["project"].get("dependencies", []) if path.exists() else ():
             yield from ((str(path.relative_to(root)), lock, Requirement(text)) for lock in locks_of(path.relative_to(root)))
@@ -46,8 +47,11 @@ def locks_of(member: Path) -> tuple[str, ...]:
             return (RUNTIME,)
         case "operator":
             return (IMAGE,)
+        case name if name.startswith("training-jobs/"):
+            return RUNTIME, JOBS
         case name:
-            return (RUNTIME, IMAGE, SANDBOX) if name in IN_SANDBOX else (RUNTIME, IMAGE)
+            others = {SANDBOX: IN_SANDBOX, JOBS: IN_JOBS}
+            return (RUNTIME, IMAGE, *(lock for lock, members in others.items() if name in members))
 
 
 def project(path: Path) -> dict[str, Any]:
@@ -55,7 +59,7 @@ def project(path: Path) -> dict[str, Any]:
 
 
 def problems(root: Path) -> Iterator[str]:
-    locks = {name: locked(root / name) for name in (RUNTIME, IMAGE, SANDBOX, DEV)}
+    locks = {name: locked(root / name) for name in (RUNTIME, IMAGE, SANDBOX, JOBS, DEV)}
     for who, lock, requirement in asked(root):
         name = canonicalize_name(requirement.name)
         if name.startswith("toolorchestra-"):
@@ -66,7 +70,7 @@ def problems(root: Path) -> Iterator[str]:
                 yield f"{file}: {name} is missing; {who} asks for it"
             elif not requirement.specifier.contains(version, prereleases=True):
                 yield f"{file}: {name} {version} does not fit {requirement}, asked for by {who}"
-    for lock in (RUNTIME, IMAGE, SANDBOX):
+    for lock in (RUNTIME, IMAGE, SANDBOX, JOBS):
         yield from (f"{DEV}: {name} differs from {lock}" for name in locks[lock] if locks[DEV].get(name) != locks[lock][name])
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Writes requirements.lock (what a laptop runs with), requirements-image.lock and requirements-sandbox.lock (what the container
-# images hold) and requirements-dev.lock (everything), with hashes.
+# Writes requirements.lock (what a laptop runs with), requirements-image.lock, requirements-sandbox.lock and
+# requirements-jobs.lock (what the container images hold) and requirements-dev.lock (everything), with hashes.
 # They name no package registry, so they hold wherever packages come from; uv.lock does name one and is not committed.
 # `lock.sh --upgrade` takes the newest versions that fit.
 set -euo pipefail
@@ -23,4 +23,5 @@ export_lock() {
 export_lock requirements.lock --no-dev --group build
 export_lock requirements-image.lock --only-group image --only-group build
 export_lock requirements-sandbox.lock --only-group sandbox --only-group build
+export_lock requirements-jobs.lock --only-group jobs --only-group build
 export_lock requirements-dev.lock --group dev --group build

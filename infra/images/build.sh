@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds container images: `build.sh [platform|sandbox|evaluation|local-model]…`, by default the first two.
+# Builds container images: `build.sh [platform|sandbox|jobs|evaluation|local-model]…`, by default the first two.
 # Writes OUT/NAME.tar, OCI archives of IMAGE_PREFIX/NAME:VERSION; what has not changed is not built again.
 #   OUT           folder of the archives; default build/images
 #   IMAGE_PREFIX  default localhost/toolorchestra
@@ -27,9 +27,10 @@ sources_of() {
   case $1 in
     platform) echo requirements-image.lock && git ls-files -co --exclude-standard services tools operator ;;
     sandbox) echo requirements-sandbox.lock && git ls-files -co --exclude-standard services tools/python ;;
+    jobs) echo requirements-jobs.lock && git ls-files -co --exclude-standard services training-jobs ;;
     evaluation) echo requirements.lock infra/images/evaluation-entrypoint.sh ;;
     local-model) echo requirements.lock && git ls-files -co --exclude-standard services/core services/cli ;;
-    *) say "unknown image $1; there are: platform, sandbox, evaluation, local-model" && return 2 ;;
+    *) say "unknown image $1; there are: platform, sandbox, jobs, evaluation, local-model" && return 2 ;;
   esac
 }
 

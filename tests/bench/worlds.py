@@ -1,11 +1,14 @@
 """Checking trajectories of the railway world: whole episodes replayed, compared, and their answers read.
 
 Peers: the same work with the state's hash computed over all rows, as a hash of the whole database would, and without reading
-answers. Run it with ``python -m tests.bench.worlds``.
+answers. Run it with ``python -m tests.bench.worlds``. With ``--positives 1000`` it plays instead the golden episode and the
+variants of it that must pass (another order, more reads, another look-up path, a refused call first, a reworded answer) of that
+many tasks of two worlds, drawn with a seed that verification did not use, and counts those that do not pass.
 """
 
 import argparse
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from toolorchestra.training.toolscale.building import Built, build_domain
@@ -15,8 +18,12 @@ from toolorchestra.worlds.check import check
 from toolorchestra.worlds.rows import HASH_MODULUS
 from toolorchestra.worlds.session import Session
 from toolorchestra.worlds.tasks import Task
+from toolorchestra.worlds.verify import variants
 
 TASKS = 60
+WORLDS = ("railway", "ecommerce")
+VARIANTS = ("golden", "reordered", "extra_reads", "other_path", "retry", "reworded")
+OTHER_SEED = 1
 
 
 def rate(one: Callable[[int], object], seconds: float) -> float:
@@ -45,10 +52,39 @@ def replayed(built: Built, number: int) -> int:
     return Session.replay(built.world, built.tasks[number % len(built.tasks)].calls).state_hash
 
 
+def positives(built: Built) -> tuple[Counter[str], Counter[str]]:
+    """How many right episodes of each kind were played, and how many of them did not pass."""
+    played: Counter[str] = Counter()
+    refused: Counter[str] = Counter()
+    for task in built.tasks:
+        golden = (task.calls, tell(task.facts, currency=built.world.spec.currency))
+        for name, (calls, answer) in {"golden": golden, **variants(built.world, task, seed=OTHER_SEED)}.items():
+            played[name] += 1
+            refused[name] += not check(built.world, task, calls, answer).success
+    return played, refused
+
+
+def count_false_negatives(count: int) -> int:
+    played: Counter[str] = Counter()
+    refused: Counter[str] = Counter()
+    for name in WORLDS:
+        for total, found in zip(
+            (played, refused), positives(build_domain(find_domain(name), seed=3, count=count)), strict=True
+        ):
+            total.update(found)
+    for name in VARIANTS:
+        print(f"{played[name]:8} {name:<12} of which {refused[name]} did not pass")
+    return 1 if refused.total() or not all(played[name] for name in VARIANTS) else 0
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=5.0, help="per measurement")
-    seconds = parser.parse_args().seconds
+    parser.add_argument("--positives", type=int, help="tasks whose right episodes are played, instead of measuring")
+    options = parser.parse_args()
+    if options.positives:
+        return count_false_negatives(-(-options.positives // len(WORLDS)))
+    seconds = options.seconds
     began = time.perf_counter()
     built = build_domain(find_domain("railway"), seed=3, count=TASKS)
     building = TASKS / (time.perf_counter() - began)

@@ -8,6 +8,7 @@ from typing import Any, Final
 PEERS: Final = "peers"
 PORT: Final = 8080
 PLATFORM_IMAGE: Final = "localhost/toolorchestra/platform:0.1.0"
+JOBS_IMAGE: Final = "localhost/toolorchestra/jobs:0.1.0"
 LOCAL_MODEL_IMAGE: Final = "localhost/toolorchestra/local-model:0.1.0"
 USER: Final = 65_532
 TOOLS: Final = "tools"

@@ -64,7 +64,7 @@ def test_what_can_never_work_ends_the_build_by_name(model):
 def test_a_build_with_a_model_falls_back_where_it_must_and_keeps_the_key_to_itself(provider, tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv(KEY, SECRET)
-    provider.behave(Behaviour(text="I would like my money back."))  # says none of the values
+    provider.behave(Behaviour(text="I would like my {money} back."))  # says none of the values
     request = Request(tmp_path / "w", ("railway",), count=3, seed=2, endpoint=Endpoint(provider.url, "words"))
     found = build(request, lambda _: None)
     save_report(found, report := make_report(found), page_of(report))

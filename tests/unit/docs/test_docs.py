@@ -19,6 +19,8 @@ from toolorchestra.operator.settings import OperatorSettings
 from toolorchestra.orchestrator.main import create_app as create_service
 from toolorchestra.orchestrator.settings import OrchestratorSettings
 from toolorchestra.worker.settings import WorkerSettings
+from toolorchestra.worlds.serving.finding import WORLDS
+from toolorchestra.worlds.serving.log import SESSIONS
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -109,7 +111,7 @@ def variables() -> set[str]:
         for kind in (OrchestratorSettings, WorkerSettings, OperatorSettings)
         for row in reference.variables(kind, "TOOLORCHESTRA_")
     )
-    return named | set(services) | {SECRETS_FOLDER, "TOOLORCHESTRA_OWNER_URL"}
+    return named | set(services) | {SECRETS_FOLDER, "TOOLORCHESTRA_OWNER_URL", WORLDS, SESSIONS}
 
 
 def codes(error: type[errors.ToolOrchestraError]) -> set[str]:

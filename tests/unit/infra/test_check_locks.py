@@ -8,24 +8,31 @@ from infra import check_locks
 
 @pytest.fixture
 def workspace(tmp_path: Path):
-    """A workspace with a member that asks for httpx, and one of the sandbox that asks for celery."""
-    for name, asks in (("one", '"httpx[http2]>=1.2", "toolorchestra-core"'), ("worker", '"celery>=5"')):
-        member = tmp_path / "services" / name
+    """A workspace with a member that asks for httpx, one of the sandbox that asks for celery, and a job that asks for numpy."""
+    for name, asks in (
+        ("services/one", '"httpx[http2]>=1.2", "toolorchestra-core"'),
+        ("services/worker", '"celery>=5"'),
+        ("training-jobs/toolscale", '"numpy>=2"'),
+    ):
+        member = tmp_path / name
         member.mkdir(parents=True)
         (member / "pyproject.toml").write_text(f"[project]\ndependencies = [{asks}]\n")
     (tmp_path / "pyproject.toml").write_text('[dependency-groups]\ndev = ["pytest>=9"]\nbuild = ["hatchling"]\n')
 
-    def locks(runtime: str, dev: str, image: str | None = None, sandbox: str = "celery==5.7\n") -> list[str]:
+    def locks(
+        runtime: str, dev: str, image: str | None = None, sandbox: str = "celery==5.7\n", jobs: str = "numpy==2.4\n"
+    ) -> list[str]:
         (tmp_path / "requirements.lock").write_text(textwrap.dedent(runtime))
         (tmp_path / "requirements-image.lock").write_text(textwrap.dedent(runtime if image is None else image))
         (tmp_path / "requirements-sandbox.lock").write_text(sandbox)
+        (tmp_path / "requirements-jobs.lock").write_text(jobs)
         (tmp_path / "requirements-dev.lock").write_text(textwrap.dedent(dev))
         return sorted(set(check_locks.problems(tmp_path)))
 
     return locks
 
 
-RUNTIME = "httpx==1.3.0 ; python_full_version >= '3.11' \\\n    --hash=sha256:0\nhatchling==1.30\ncelery==5.7\n"
+RUNTIME = "httpx==1.3.0 ; python_full_version >= '3.11' \\\n    --hash=sha256:0\nhatchling==1.30\ncelery==5.7\nnumpy==2.4\n"
 
 
 def test_locks_that_hold_everything_pass(workspace):
@@ -54,6 +61,11 @@ def test_what_an_image_lacks_is_named(workspace):
 def test_what_the_sandbox_lacks_is_named(workspace):
     (problem,) = workspace(RUNTIME, RUNTIME + "pytest==9.2\n", sandbox="")
     assert problem == "requirements-sandbox.lock: celery is missing; services/worker/pyproject.toml asks for it"
+
+
+def test_what_the_jobs_lack_is_named(workspace):
+    (problem,) = workspace(RUNTIME, RUNTIME + "pytest==9.2\n", jobs="")
+    assert problem == "requirements-jobs.lock: numpy is missing; training-jobs/toolscale/pyproject.toml asks for it"
 
 
 def test_locks_that_disagree_are_refused(workspace):

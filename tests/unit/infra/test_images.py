@@ -17,6 +17,7 @@ def members() -> dict[str, tuple[str, set[str]]]:
     for path in [
         *ROOT.glob("services/*/pyproject.toml"),
         *ROOT.glob("tools/*/pyproject.toml"),
+        *ROOT.glob("training-jobs/*/pyproject.toml"),
         ROOT / "operator/pyproject.toml",
     ]:
         project = tomllib.loads(path.read_text())["project"]
@@ -48,7 +49,7 @@ def installed(image: str) -> set[str]:
     }
 
 
-@pytest.mark.parametrize(("image", "group"), [("platform", "image"), ("sandbox", "sandbox")])
+@pytest.mark.parametrize(("image", "group"), [("platform", "image"), ("sandbox", "sandbox"), ("jobs", "jobs")])
 def test_an_image_installs_its_group_and_nothing_else_of_the_workspace(image, group):
     assert installed(image) == folders_of(group)
 

@@ -15,7 +15,7 @@ from toolorchestra.worlds.loading import load_world
 from toolorchestra.worlds.serving import WorldExecutor, calls_of, tools_of
 from toolorchestra.worlds.simulation.cases import TaskBook
 from toolorchestra.worlds.simulation.drawing import Fault
-from toolorchestra.worlds.simulation.executing import SimulatedExpertExecutor, with_session
+from toolorchestra.worlds.simulation.executing import SimulatedExpertExecutor
 from toolorchestra.worlds.simulation.models import REFUSAL, SimulatedModels
 from toolorchestra.worlds.simulation.profiles import draw_cast
 
@@ -35,11 +35,11 @@ def on(fault):
 async def call(one, *, question=None, timeout_ms=60_000):
     """The cheapest expert, called as a tool."""
     function = REVISION.function(CAST.cheapest.name)
-    executor = SimulatedExpertExecutor(MODELS, session=f"library:{one.id}:1")
-    return await executor.execute(
+    return await SimulatedExpertExecutor(MODELS).execute(
         CallRequest(
             call_id="run/1/0", run_id="run", tenant="default", function=function, attempt=1, idempotency_key="run/1/0",
             arguments={"question": one.user.opening if question is None else question}, timeout_ms=timeout_ms,
+            session=f"library:{one.id}:1",
         )
     )  # fmt: skip
 
@@ -85,16 +85,3 @@ async def test_only_experts_are_called():
     request = CallRequest("c", "r", "default", tool, {"question": "x"}, 1, "c", 1_000)
     with pytest.raises(InvalidManifestError):
         await SimulatedExpertExecutor(MODELS).execute(request)
-
-
-@pytest.mark.parametrize(
-    ("headers", "session", "baggage"),
-    [
-        ({}, "a:b:c", "toolorchestra.session=a%3Ab%3Ac"),
-        ({"baggage": "x=1"}, "a:b:c", "x=1,toolorchestra.session=a%3Ab%3Ac"),
-        ({"baggage": "toolorchestra.session=z"}, "a:b:c", "toolorchestra.session=z"),
-        ({}, None, None),
-    ],
-)
-def test_the_session_travels_as_baggage(headers, session, baggage):
-    assert with_session(headers, session).get("baggage") == baggage

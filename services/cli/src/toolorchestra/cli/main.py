@@ -10,7 +10,7 @@ from typing import Annotated, Final, TextIO
 
 import typer
 
-from toolorchestra.cli.commands import ask, budget, keys, models, quickstart, runs, tools, up, usage
+from toolorchestra.cli.commands import ask, budget, evaluate, keys, models, quickstart, runs, tools, up, usage, worlds
 from toolorchestra.cli.shell import Shell
 from toolorchestra.core.errors import InvalidRequestError, ToolOrchestraError
 
@@ -45,7 +45,8 @@ def create_app() -> typer.Typer:
     quickstart.register(app)
     models.register(app)
     usage.register(app)
-    for group in (runs, tools, budget, keys):
+    evaluate.register(app)
+    for group in (runs, tools, budget, keys, worlds):
         app.add_typer(group.create_group())
     return app
 

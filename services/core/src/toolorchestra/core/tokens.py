@@ -17,8 +17,12 @@ MEDIA_TOKENS: Final = 8_192  # one image, sound or file, at the highest resoluti
 
 def input_bound_tokens(messages: Iterable[Mapping[str, Any]], tools: Iterable[Mapping[str, Any]] = ()) -> int:
     """The most tokens that these messages and tools can become as the input of one chat completion."""
-    said = [MESSAGE_OVERHEAD + _message(message) for message in messages]
-    return PROMPT_OVERHEAD + sum(said) + tools_bound_tokens(tools)
+    return PROMPT_OVERHEAD + messages_bound_tokens(messages) + tools_bound_tokens(tools)
+
+
+def messages_bound_tokens(messages: Iterable[Mapping[str, Any]]) -> int:
+    """The part of messages in the input of a chat completion."""
+    return sum(MESSAGE_OVERHEAD + _message(message) for message in messages)
 
 
 def tools_bound_tokens(tools: Iterable[Mapping[str, Any]]) -> int:

@@ -7,11 +7,11 @@ import re
 from dataclasses import dataclass
 from typing import Final, Self
 
-from toolorchestra.core.errors import InvalidRequestError
+from typing_extensions import override
 
-BAGGAGE_KEY: Final = "toolorchestra.session"  # the entry of the W3C `baggage` header that carries a session to HTTP peers
-SESSION_PATTERN: Final = r"^[A-Za-z0-9._:+-]{1,128}$"
-_SESSION: Final = re.compile(SESSION_PATTERN.removeprefix("^").removesuffix("$"))
+from toolorchestra.core.errors import InvalidRequestError
+from toolorchestra.core.sessions import is_session
+
 _PART: Final = re.compile(r"[A-Za-z0-9._+-]+")
 _PARTS: Final = 3
 
@@ -33,11 +33,12 @@ class SessionName:
                 raise InvalidRequestError(
                     f"session.{name}: {part!r} is no part of a session's name", param=name, hint="use A-Z a-z 0-9 . _ + -"
                 )
-        if not _SESSION.fullmatch(str(self)):
+        if not is_session(str(self)):
             raise InvalidRequestError(
                 f"session: {str(self)!r} is longer than 128 letters", param="session", hint="shorten the id of the task"
             )
 
+    @override
     def __str__(self) -> str:
         return f"{self.suite}:{self.task}:{self.nonce}"
 

@@ -23,7 +23,7 @@ from toolorchestra.core.policies.protocol import Policy, Quote, Reply, Terms, Vi
 from toolorchestra.core.pricing import worst_case
 from toolorchestra.core.revision import PinnedModel
 from toolorchestra.core.storable import parse_object
-from toolorchestra.core.tokens import input_bound_tokens, tools_bound_tokens
+from toolorchestra.core.tokens import PROMPT_OVERHEAD, messages_bound_tokens, tools_bound_tokens
 
 HAND_ON: Final = "answer_from"
 BYTES_PER_TOKEN: Final = 3  # for the context limit only; money is bounded by one token per byte
@@ -53,6 +53,19 @@ class _Menu:
     candidates: tuple[Candidate, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """Messages with their size in bytes and their bound in tokens."""
+
+    messages: list[dict[str, Any]]
+    size: int
+    tokens: int
+
+
+def _written(messages: list[dict[str, Any]]) -> _Written:
+    return _Written(messages, _size(messages), messages_bound_tokens(messages))
+
+
 class PromptedPolicy(Policy):
     """Asks ``manager`` what to do next."""
 
@@ -60,13 +73,13 @@ class PromptedPolicy(Policy):
         self._manager = manager
         self._models = models
         self._kept: tuple[str, _Menu] | None = None  # by the run's id
-        self._said: dict[int, tuple[Turn, list[dict[str, Any]], int]] = {}  # messages of finished turns, by number
+        self._said: dict[int, tuple[Turn, _Written]] = {}  # messages of finished turns, by number
 
     @override
     def quote(self, view: View, *, forced: bool) -> Quote:
         if forced:
             return closing_quote(view.revision.closing, view.state.run)
-        tokens = input_bound_tokens(self._messages(view)) + self._menu(view).tokens
+        tokens = PROMPT_OVERHEAD + self._prompt(view).tokens + self._menu(view).tokens
         limit = min(self._manager.max_output_tokens, view.state.run.limits.max_output_tokens)
         return Quote(tokens, self._manager.price, limit, model_timeout_ms(self._manager))
 
@@ -88,7 +101,7 @@ class PromptedPolicy(Policy):
         sampling = view.state.run.sampling
         return ChatRequest(
             target=self._manager.target,
-            messages=self._messages(view),
+            messages=self._prompt(view).messages,
             tools=self._menu(view).tools,
             tool_choice=_choice(view),
             max_tokens=terms.max_tokens,
@@ -112,41 +125,35 @@ class PromptedPolicy(Policy):
             self._kept = run_id, _Menu(view.functions, tools, tokens, candidates(view))
         return self._kept[1]
 
-    def _messages(self, view: View) -> list[dict[str, Any]]:
+    def _prompt(self, view: View) -> _Written:
         room = (self._manager.context_tokens - view.state.run.limits.max_output_tokens) * BYTES_PER_TOKEN
         return messages_of(view, max(room, 1024), self._turn)
 
-    def _turn(self, state: State, turn: Turn) -> tuple[list[dict[str, Any]], int]:
-        """The messages of a turn and their size; what is past does not change, and is written once."""
+    def _turn(self, state: State, turn: Turn) -> _Written:
+        """The messages of a turn; what is past does not change, and is written once."""
         kept = self._said.get(turn.number)
         if kept is None or kept[0] is not turn:
-            messages = _turn_messages(state, turn)
-            kept = self._said[turn.number] = turn, messages, _size(messages)
-        return kept[1], kept[2]
+            kept = self._said[turn.number] = turn, _written(_turn_messages(state, turn))
+        return kept[1]
 
 
-def messages_of(
-    view: View, room_bytes: int, written: Callable[[State, Turn], tuple[list[dict[str, Any]], int]]
-) -> list[dict[str, Any]]:
-    """The conversation as the manager sees it, in segments that each fit ``room_bytes``.
-
-    ``written`` gives the messages of a turn and their size in bytes.
-    """
+def messages_of(view: View, room_bytes: int, written: Callable[[State, Turn], _Written]) -> _Written:
+    """The conversation as the manager sees it, in segments that each fit ``room_bytes``; ``written`` gives a turn's part."""
     state = view.state
-    head = _head(view)
-    messages = list(head)
-    size = _size(messages)
+    head = _written(_head(view))
+    messages, size, tokens = list(head.messages), head.size, head.tokens
     for turn in state.turns:
         if turn.decided is None or not turn.calls:
             continue
-        more, added = written(state, turn)
-        if size + added > room_bytes and len(messages) > len(head):
+        more = written(state, turn)
+        if size + more.size > room_bytes and len(messages) > len(head.messages):
             before = [t for t in state.turns if t.number < turn.number]
-            messages = [*head, _segment(state, before, room_bytes)]
-            size = _size(messages)
-        messages += more
-        size += added
-    return messages
+            segment = _written([*head.messages, _segment(state, before, room_bytes)])
+            messages, size, tokens = list(segment.messages), segment.size, segment.tokens
+        messages += more.messages
+        size += more.size
+        tokens += more.tokens
+    return _Written(messages, size, tokens)
 
 
 def tools_of(view: View) -> list[dict[str, Any]]:

@@ -6,10 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
-from urllib.parse import unquote
 
 from toolorchestra.core.chat import WireMessage, content_text
-from toolorchestra.worlds.naming import BAGGAGE_KEY
 from toolorchestra.worlds.rows import fold
 from toolorchestra.worlds.simulation.profiles import INSTRUCTIONS
 from toolorchestra.worlds.values import Found, Kind, holds, scan
@@ -85,13 +83,6 @@ def read_line(line: str) -> Made | None:
     result = found.get("result", "")
     text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
     return Made(str(call.get("name", "")), call["arguments"], text, ok=found.get("ok", True) and not _is_refusal(text))
-
-
-def session_of(headers: Mapping[str, str]) -> str | None:
-    """The session that a request's ``baggage`` names."""
-    baggage = next((value for name, value in headers.items() if name.lower() == "baggage"), "")
-    entries = (entry.split(";", 1)[0].strip().partition("=") for entry in baggage.split(","))
-    return next((unquote(value.strip()) for key, _, value in entries if key.strip() == BAGGAGE_KEY), None)
 
 
 class Heard:

@@ -1,8 +1,6 @@
 """Simulated experts as an executor of the core, for episodes in memory: priced, labelled, with virtual latencies."""
 
-from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 from typing_extensions import override
 
@@ -12,16 +10,15 @@ from toolorchestra.core.errors import InvalidArgumentsError, InvalidManifestErro
 from toolorchestra.core.experts import expert_messages
 from toolorchestra.core.functions import ExpertTarget
 from toolorchestra.core.pricing import Usage, cost
-from toolorchestra.worlds.naming import BAGGAGE_KEY
+from toolorchestra.core.sessions import session_headers
 from toolorchestra.worlds.simulation.models import SimulatedModels, SimulatedTimeoutError
 
 
 class SimulatedExpertExecutor(Executor):
-    """Calls simulated experts as tools. ``session`` is that of calls which bring none."""
+    """Calls simulated experts as tools."""
 
-    def __init__(self, models: SimulatedModels, *, session: str | None = None) -> None:
+    def __init__(self, models: SimulatedModels) -> None:
         self._models = models
-        self._session = session
 
     @override
     async def execute(self, call: CallRequest) -> Outcome:
@@ -46,18 +43,8 @@ class SimulatedExpertExecutor(Executor):
             timeout_ms=call.timeout_ms,
             price=call.function.price,
             meter=call.meter,
-            headers=with_session(call.headers, call.session or self._session),
+            headers={**call.headers, **session_headers(call.session)},
         )
-
-
-def with_session(headers: Mapping[str, str], session: str | None) -> dict[str, str]:
-    """The headers with the session in their W3C ``baggage``; an entry that stands there already is kept."""
-    found = dict(headers)
-    if session is None or f"{BAGGAGE_KEY}=" in found.get("baggage", ""):
-        return found
-    entry = f"{BAGGAGE_KEY}={quote(session, safe='')}"
-    found["baggage"] = f"{found['baggage']},{entry}" if found.get("baggage") else entry
-    return found
 
 
 def _outcome(call: CallRequest, reply: ChatReply) -> Outcome:

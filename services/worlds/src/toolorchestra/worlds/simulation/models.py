@@ -30,9 +30,10 @@ from toolorchestra.core.chat import (
 )
 from toolorchestra.core.errors import InvalidRequestError, UpstreamTimeoutError
 from toolorchestra.core.pricing import Usage
+from toolorchestra.core.sessions import session_of
 from toolorchestra.worlds.simulation.acting import Move, next_move, stance_of
 from toolorchestra.worlds.simulation.cases import Case, TaskBook
-from toolorchestra.worlds.simulation.conversation import Conversation, read_conversation, session_of
+from toolorchestra.worlds.simulation.conversation import Conversation, read_conversation
 from toolorchestra.worlds.simulation.drawing import Draw, Fault, draw
 from toolorchestra.worlds.simulation.planning import Plan, make_plan
 from toolorchestra.worlds.simulation.profiles import Cast, Profile

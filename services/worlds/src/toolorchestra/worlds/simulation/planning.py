@@ -21,7 +21,7 @@ from toolorchestra.worlds.simulation.conversation import Heard
 from toolorchestra.worlds.simulation.drawing import Draw, Fault
 from toolorchestra.worlds.state import money_text
 from toolorchestra.worlds.tasks import Fact
-from toolorchestra.worlds.values import Kind
+from toolorchestra.worlds.values import Kind, scan
 from toolorchestra.worlds.world import World
 
 TRIED: Final = 8  # mistakes, until one is found that the world takes
@@ -67,9 +67,7 @@ def _intended(case: Case, draw: Draw, random: Random) -> Plan:
             stopped = [None if place == draw.step else call for place, call in enumerate(calls)]
             return Plan(draw, tuple(stopped), case.facts, style)
         case Fault.MISREPORTED:
-            wrong = random.randrange(len(case.facts))
-            facts = [misreport(case, fact) if place == wrong else fact for place, fact in enumerate(case.facts)]
-            return Plan(draw, tuple(calls), tuple(facts), style)
+            return Plan(draw, tuple(calls), _misreported(case, style, random), style)
         case _:
             return Plan(draw, tuple(calls), case.facts, style)
 
@@ -81,15 +79,30 @@ def answer_of(case: Case, plan: Plan, heard: Heard, *, unmade: bool) -> str:
         fact if fact.value != golden.value or _known(case, fact, heard, unmade=unmade) else misreport(case, fact)
         for fact, golden in right
     ]
-    if isinstance(case.task, QuestionTask):
-        return _TOLD[plan.style % len(_TOLD)].format(_said(told[0]))
-    return tell(told, currency=case.world.spec.currency if case.world else "USD", style=plan.style) or "Done."
+    return _told(case, told, style=plan.style)
 
 
 def misreport(case: Case, fact: Fact) -> Fact:
     """The fact with another value of its kind, near the right one; always the same one."""
     random = Random(f"{case.id}/{fact.name}/misreported")
     return fact.model_copy(update={"value": _other(case, fact, random)})
+
+
+def _misreported(case: Case, style: int, random: Random) -> tuple[Fact, ...]:
+    """The facts with one told wrongly, and with more where another fact says the same."""
+    facts = list(case.facts)
+    for place in random.sample(range(len(facts)), len(facts)):
+        facts[place] = misreport(case, facts[place])
+        found = scan(_told(case, facts, style=style), case.year)
+        if not all(found.says(fact.kind, fact.value) for fact in case.facts):
+            break
+    return tuple(facts)
+
+
+def _told(case: Case, facts: Sequence[Fact], *, style: int) -> str:
+    if isinstance(case.task, QuestionTask):
+        return _TOLD[style % len(_TOLD)].format(_said(facts[0]))
+    return tell(facts, currency=case.world.spec.currency if case.world else "USD", style=style) or "Done."
 
 
 def _known(case: Case, fact: Fact, heard: Heard, *, unmade: bool) -> bool:

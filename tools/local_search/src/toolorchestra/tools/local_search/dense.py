@@ -72,7 +72,7 @@ def load_embedder(name: str) -> Embedder:
     """
     if find_spec("faiss") is None:
         raise UnavailableError("dense search needs FAISS, which is not installed", hint=_HINT)
-    folder = _model_folder(name)
+    folder = model_folder(name)
     if folder is None:
         raise UnavailableError(f"the embedding model {name!r} is not installed, nor a folder with a model", hint=_HINT)
     try:
@@ -81,7 +81,8 @@ def load_embedder(name: str) -> Embedder:
         raise UnavailableError(f"the embedding model in {folder} cannot be read: {error}") from error
 
 
-def _model_folder(name: str) -> Path | None:
+def model_folder(name: str) -> Path | None:
+    """The folder of a model: a folder itself, or that which an installed package carries; None if there is none."""
     folder = Path(name).expanduser()
     if is_model(folder):
         return folder

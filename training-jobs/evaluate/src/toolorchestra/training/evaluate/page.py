@@ -6,9 +6,10 @@ from importlib.resources import files
 from typing import Final
 
 from toolorchestra.training.evaluate import wording
+from toolorchestra.training.evaluate.parts import PartRow, SkillRow, Worst
 from toolorchestra.training.evaluate.picture import pareto_svg
 from toolorchestra.training.evaluate.preferences import PAPER_DEFECTS
-from toolorchestra.training.evaluate.report import Comparison, PartRow, PolicyFigures, Report, Worst
+from toolorchestra.training.evaluate.report import Comparison, PolicyFigures, Report
 
 _MOST_INK: Final = 0.45  # of a cell that holds all calls, so that its figure stays readable
 
@@ -37,6 +38,7 @@ def _sections(report: Report) -> Iterator[str]:
     names = [figures.policy for figures in report.policies]
     yield _parts("By suite", [row for row in report.parts if not row.topic], names)
     yield _parts("By topic", [row for row in report.parts if row.topic], names)
+    yield _skills(report.skills)
     yield _tools(report.policies)
     yield _bias(report.policies)
     yield _preferences(report.policies)
@@ -103,7 +105,7 @@ def _policies(policies: Sequence[PolicyFigures]) -> str:
     head = ["", "success", "cost per task", "cost per solved", "seconds", "calls", "turns", "tasks", "clusters", "errors"]
     rows = [
         [
-            escape(one.policy) + (' <span class="soft">simulated</span>' if one.simulated else ""),
+            f'{escape(one.policy)} <span class="soft">{escape(one.family)}{", simulated" if one.simulated else ""}</span>',
             wording.percent(one.rates.success),
             wording.usd(one.rates.cost_per_task),
             wording.usd(one.rates.cost_per_solved),
@@ -130,6 +132,24 @@ def _parts(title: str, rows: Sequence[PartRow], names: Sequence[str]) -> str:
         for row in rows
     ]
     return _section(title, _table(head, cells))
+
+
+def _skills(skills: Sequence[SkillRow]) -> str:
+    topics = sorted({row.topic for row in skills})
+    known = {(row.expert, row.topic): row for row in skills}
+    rows = [
+        [escape(expert), *(_skill(known.get((expert, topic))) for topic in topics)]
+        for expert in sorted({row.expert for row in skills})
+    ]
+    remark = "Measured when the expert manages alone (in brackets: the mean chance that the simulation drew for it)."
+    return _section("What the experts can do", _table(["", *map(escape, topics)], rows), remark)
+
+
+def _skill(row: SkillRow | None) -> str:
+    if row is None:
+        return wording.UNKNOWN
+    measured = wording.UNKNOWN if row.measured is None else f"{100 * row.measured:.0f} %"
+    return f"{measured} ({100 * row.simulated:.0f} %)"
 
 
 def _tools(policies: Sequence[PolicyFigures]) -> str:

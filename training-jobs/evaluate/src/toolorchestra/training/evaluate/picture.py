@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
+from importlib.resources import files
 from typing import Final
 
 from toolorchestra.training.evaluate import wording
@@ -57,6 +58,28 @@ def pareto_svg(policies: Sequence[PolicyFigures]) -> str:
         + "".join(body)
         + "</svg>"
     )
+
+
+_ALONE: Final = (
+    "svg{--back:#fff;--ink:#1b1f24;--soft:#59636e;--line:#d6dbe1;--accent:#0a5fb4;font:12px system-ui,sans-serif;"
+    "background:var(--back)}"
+    "@media(prefers-color-scheme:dark){svg{--back:#14181d;--ink:#e7eaee;--soft:#9aa5b1;--line:#323a44;--accent:#6cb2ff}}"
+)
+_DRAWN: Final = (".grid", ".tick", ".front", ".whisker", ".best", "svg g")
+
+
+def pareto_file(policies: Sequence[PolicyFigures]) -> str:
+    """The picture as a file of its own, with the page's rules for it; empty when there is nothing to show."""
+    picture = pareto_svg(policies)
+    if not picture:
+        return ""
+    css = files("toolorchestra.training.evaluate").joinpath("page.css").read_text(encoding="utf-8")
+    rules = "".join(
+        line for line in css.splitlines() if line.startswith((".grid", ".tick", ".front", ".whisker", ".best", "svg g"))
+    )
+    opening = f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" '
+    body = picture.removeprefix("<svg ").replace("</svg>", f"<style>{_ALONE}{rules}</style></svg>")
+    return f"{opening}{body}\n"
 
 
 def _point(figures: PolicyFigures) -> Point | None:

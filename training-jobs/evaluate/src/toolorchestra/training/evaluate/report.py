@@ -11,9 +11,7 @@ from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from importlib.metadata import version
 from typing import Any, Final
-from urllib.parse import quote
 
-from toolorchestra.core.money import format_usd
 from toolorchestra.training.evaluate.errors import InvalidPlanError
 from toolorchestra.training.evaluate.measures import (
     Bias,
@@ -21,8 +19,6 @@ from toolorchestra.training.evaluate.measures import (
     Rates,
     bias,
     counted,
-    dollars,
-    over_tasks,
     paired,
     pareto_front,
     rates,
@@ -30,6 +26,7 @@ from toolorchestra.training.evaluate.measures import (
     task_id,
     tool_shares,
 )
+from toolorchestra.training.evaluate.parts import PartRow, SkillRow, Worst, part_rows, worst_cases
 from toolorchestra.training.evaluate.preferences import Dial, PreferenceScores, dials, preference_scores
 from toolorchestra.training.evaluate.records import Episode, ErrorKind, Recorded, Stopped
 from toolorchestra.training.evaluate.statistics import Drawing, Gate, Interval, holm, randomisation_p
@@ -71,10 +68,12 @@ class Plan:
 class PolicyFigures:
     """All figures of one policy over all suites.
 
-    ``errors`` counts episodes by kind, ``simulated`` those with simulated experts or users; ``entropy`` is in bits.
+    ``errors`` counts episodes by kind, ``simulated`` those with simulated experts or users; ``entropy`` is in bits;
+    ``family`` is what kind of policy it is.
     """
 
     policy: str
+    family: str
     tasks: int
     episodes: int
     seeds: tuple[int, ...]
@@ -104,39 +103,6 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """Success of one policy on a part of the tasks; ``n`` counts tasks."""
-
-    success: float
-    cost_per_task: float
-    n: int
-
-
-@dataclass(frozen=True, slots=True)
-class PartRow:
-    """A suite (``topic`` is empty) or a topic of it, with a cell for each policy that did any of it."""
-
-    suite: str
-    topic: str
-    cells: Mapping[str, Cell]
-
-
-@dataclass(frozen=True, slots=True)
-class Worst:
-    """A failed episode worth looking at; ``link`` leads to its run. ``others``: policies that solved the same task."""
-
-    policy: str
-    suite: str
-    task: str
-    cost_usd: str
-    latency_ms: int
-    turns: int
-    error: str
-    others: tuple[str, ...]
-    link: str
-
-
-@dataclass(frozen=True, slots=True)
 class GateResult:
     """Whether the primary policy may go on, and every reason why not."""
 
@@ -157,12 +123,16 @@ class Report:
     comparisons: tuple[Comparison, ...]
     policies: tuple[PolicyFigures, ...]
     parts: tuple[PartRow, ...]
+    skills: tuple[SkillRow, ...]
     worst: tuple[Worst, ...]
     reproducibility: Mapping[str, str]
 
 
-def build_report(recorded: Recorded, plan: Plan) -> Report:
-    """The report of the records. Raises InvalidPlanError when the plan names a policy without records, or there are none."""
+def build_report(recorded: Recorded, plan: Plan, *, skills: Sequence[SkillRow] = ()) -> Report:
+    """The report of the records; ``skills`` are those of simulated experts.
+
+    Raises InvalidPlanError when the plan names a policy without records, or there are none.
+    """
     by_policy = _by_policy(recorded.episodes)
     _check(plan, by_policy)
     comparisons = _comparisons(by_policy, plan)
@@ -174,8 +144,9 @@ def build_report(recorded: Recorded, plan: Plan) -> Report:
         gate=_gate(plan, recorded, comparisons),
         comparisons=comparisons,
         policies=_policies(recorded, by_policy, plan),
-        parts=tuple(_parts(by_policy)),
-        worst=tuple(_worst(by_policy, plan)),
+        parts=tuple(part_rows(by_policy)),
+        skills=tuple(skills),
+        worst=tuple(worst_cases(by_policy, policy=plan.policy, most=plan.worst, run_link=plan.run_link)),
         reproducibility=_reproducibility(recorded, by_policy, plan),
     )
 
@@ -196,6 +167,23 @@ def _plain(value: Any) -> Any:
             return [_plain(item) for item in value]
         case _:
             return value
+
+
+_FAMILIES: Final[Mapping[str, str]] = {
+    "golden": "bound",
+    "oracle": "bound",
+    "nothing": "bound",
+    "lexical": "learned router",
+    "embedding": "learned router",
+    "monolith": "one model",
+    "prompted": "manager",
+    "orchestrator": "manager",
+}
+
+
+def family_of(policy: str) -> str:
+    """What kind of policy this is: a bound on what can be reached, a rule, a learned router, one model, a manager."""
+    return _FAMILIES.get(policy.partition(":")[0], "rule")
 
 
 def _by_policy(episodes: Iterable[Episode]) -> dict[str, list[Episode]]:
@@ -226,6 +214,7 @@ def _policies(recorded: Recorded, by_policy: Mapping[str, list[Episode]], plan: 
     return tuple(
         PolicyFigures(
             policy=name,
+            family=family_of(name),
             tasks=len({task_id(episode) for episode in episodes}),
             episodes=len(episodes),
             seeds=tuple(sorted({episode.seed for episode in episodes})),
@@ -296,51 +285,6 @@ def _gate_failures(plan: Plan, gate: Gate, recorded: Recorded, comparisons: Sequ
         yield f"{plan.policy} and {plan.baseline} have no task in common"
     else:
         yield from gate.failures(success=primary.success, cost_ratio=primary.cost_ratio)
-
-
-def _parts(by_policy: Mapping[str, list[Episode]]) -> Iterator[PartRow]:
-    """Suites first, then their topics, by name."""
-    rows: dict[tuple[str, str], dict[str, list[Episode]]] = defaultdict(lambda: defaultdict(list))
-    for policy, episodes in by_policy.items():
-        for episode in episodes:
-            for topic in {"", episode.topic}:
-                rows[episode.suite, topic][policy].append(episode)
-    for suite, topic in sorted(rows, key=lambda row: (bool(row[1]), row)):
-        yield PartRow(suite, topic, {policy: _cell(episodes) for policy, episodes in rows[suite, topic].items()})
-
-
-def _cell(episodes: Sequence[Episode]) -> Cell:
-    success, tasks = over_tasks(episodes, lambda episode: episode.success)
-    cost_per_task, _ = over_tasks(episodes, dollars)
-    return Cell(success, cost_per_task, tasks)
-
-
-def _worst(by_policy: Mapping[str, list[Episode]], plan: Plan) -> Iterator[Worst]:
-    """Failures of the primary policy (or of all): first those that most others solved, then the dearest."""
-    solved: dict[tuple[str, ...], set[str]] = defaultdict(set)
-    for policy, episodes in by_policy.items():
-        for episode in episodes:
-            if episode.success:
-                solved[task_id(episode)].add(policy)
-    names = [plan.policy] if plan.policy else list(by_policy)
-    failed = [episode for name in names for episode in by_policy[name] if not episode.success]
-    failed.sort(key=lambda e: (-len(solved[task_id(e)] - {e.policy}), -e.cost_nano_usd, -e.latency_ms, e.key))
-    for episode in failed[: plan.worst]:
-        yield Worst(
-            policy=episode.policy,
-            suite=episode.suite,
-            task=episode.task,
-            cost_usd=format_usd(episode.cost_nano_usd),
-            latency_ms=episode.latency_ms,
-            turns=episode.turns,
-            error=f"{episode.error}: {episode.error_message}".rstrip(": ") if episode.error else "wrong answer",
-            others=tuple(sorted(solved[task_id(episode)] - {episode.policy})),
-            link=_link(plan.run_link, episode.run_id),
-        )
-
-
-def _link(template: str, run_id: str | None) -> str:
-    return template.replace("{run_id}", quote(run_id, safe="")) if template and run_id else ""
 
 
 def _notes(recorded: Recorded, by_policy: Mapping[str, list[Episode]], comparisons: Sequence[Comparison]) -> Iterator[str]:

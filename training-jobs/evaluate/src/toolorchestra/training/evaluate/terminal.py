@@ -1,6 +1,6 @@
 """The report as tables for a terminal."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from rich.console import Console
@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from toolorchestra.training.evaluate import wording
+from toolorchestra.training.evaluate.parts import PartRow
 from toolorchestra.training.evaluate.report import Report
 
 WIDE: Final = 120  # columns from which figures and their bounds stand on one line
@@ -40,6 +41,9 @@ def _tables(report: Report, *, narrow: bool) -> Iterator[Table]:
             f"{one.tasks}{' simulated' if one.simulated else ''}",
         )
     yield policies
+    suites = [row for row in report.parts if not row.topic]
+    if len(suites) > 1:
+        yield _by_suite(report, suites)
     if not report.comparisons:
         return
     table = _table(f"against {report.comparisons[0].baseline}", "success, points", "cost", "p success", "p cost", "clusters")
@@ -53,6 +57,15 @@ def _tables(report: Report, *, narrow: bool) -> Iterator[Table]:
             str(pair.success.clusters),
         )
     yield table
+
+
+def _by_suite(report: Report, suites: Sequence[PartRow]) -> Table:
+    """Success of each policy in each suite, in percent."""
+    table = _table("success, %", *(row.suite for row in suites))
+    for one in report.policies:
+        cells = [row.cells.get(one.policy) for row in suites]
+        table.add_row(Text(f"  {one.policy}"), *(f"{100 * cell.success:.1f}" if cell else wording.UNKNOWN for cell in cells))
+    return table
 
 
 def _value(figure: str) -> str:

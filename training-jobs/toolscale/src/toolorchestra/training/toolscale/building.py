@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -11,13 +11,14 @@ from typing import Final
 
 from toolorchestra.training.toolscale.composing import Composed, Composer, Intent, UnsuitableError, with_needs
 from toolorchestra.training.toolscale.domain import Domain
-from toolorchestra.training.toolscale.draws import generator, weighted
+from toolorchestra.training.toolscale.draws import chance, generator, some, weighted
 from toolorchestra.training.toolscale.people import draw_preference
+from toolorchestra.training.toolscale.splits import TEMPLATE_TASKS, Division
 from toolorchestra.training.toolscale.wording import Worded, Writer
-from toolorchestra.worlds.loading import POLICY, ROWS, SPEC, TASKS, TOOLS, find_world, load_definition
+from toolorchestra.worlds.loading import POLICY, ROWS, SPEC, TASKS, find_world, load_definition
 from toolorchestra.worlds.rows import fold
 from toolorchestra.worlds.tasks import Fact, GoldenCall, Task, User, signature, write_line
-from toolorchestra.worlds.verify import Frequent, frequent_values, verify
+from toolorchestra.worlds.verify import Frequent, first_drop, frequent_values
 from toolorchestra.worlds.world import World
 
 CHAINS: Final = ((1, 0.5), (2, 0.35), (3, 0.15))  # how many intents one request joins, and how often
@@ -41,8 +42,11 @@ class Built:
     attempts: int = 0
 
 
-def build_domain(domain: Domain, *, seed: int, count: int) -> Built:
-    """``count`` verified tasks over one set of rows, or fewer if the draws run out (``attempts`` then tells)."""
+def build_domain(domain: Domain, *, seed: int, count: int, progress: Callable[[int], None] | None = None) -> Built:
+    """``count`` verified tasks over one set of rows, or fewer if the draws run out (``attempts`` then tells).
+
+    ``progress`` is told how many there are, after each one.
+    """
     world = draw_world(domain, seed)
     candidates = _Candidates(domain, world, seed)
     kept: list[Task] = []
@@ -51,14 +55,30 @@ def build_domain(domain: Domain, *, seed: int, count: int) -> Built:
     while len(kept) < count and candidates.attempts < ATTEMPTS * count:
         batch = candidates.draw(int((count - len(kept)) * SPARE) + 1, ATTEMPTS * count)
         frequent = frequent_values(candidates.all)
+        sound: list[Task] = []
         for task in batch:
             reason = _why_not(world, task, frequent, asked)
-            if reason is None and len(kept) < count:
-                kept.append(task)
-            elif reason is not None:
-                drops[reason] += 1
+            drops.update([reason] if reason else [])
+            sound.extend([] if reason else [task])
+            if progress is not None:
+                progress(min(count, len(kept) + len(sound)))
+        kept.extend(_most_even(kept, sound, count - len(kept)))
     drops[UNSUITABLE] = candidates.unsuitable
     return Built(domain, world, kept, dict(sorted(drops.items())), candidates.attempts)
+
+
+def _most_even(kept: Sequence[Task], sound: Sequence[Task], wanted: int) -> list[Task]:
+    """So many of the sound ones, rare intents first, in the order in which they were drawn."""
+    counts = Counter(map(_first_intent, kept))
+    ranked: list[tuple[int, int]] = []
+    for place, task in enumerate(sound):
+        ranked.append((counts[_first_intent(task)], place))
+        counts[_first_intent(task)] += 1
+    return [sound[place] for place in sorted(place for _, place in sorted(ranked)[:wanted])]
+
+
+def _first_intent(task: Task) -> str:
+    return task.intent.partition("+")[0]
 
 
 def draw_world(domain: Domain, seed: int) -> World:
@@ -70,9 +90,9 @@ def write_domain(built: Built, folder: Path) -> Path:
     """The world as a folder that ``load_world`` reads: the domain's files, rows and tasks. Returns it."""
     source, target = find_world(built.domain.world), folder / built.domain.name
     (target / ROWS).mkdir(parents=True, exist_ok=True)
-    for name in (SPEC, TOOLS, POLICY):
-        if (source / name).exists():
-            shutil.copyfile(source / name, target / name)
+    for path in (source / SPEC, *sorted(source.glob("*.py")), source / POLICY):
+        if path.exists():
+            shutil.copyfile(path, target / path.name)
     for table, rows in built.world.rows.tables.items():
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows.values())
         (target / ROWS / f"{table}.jsonl").write_text("".join(lines), encoding="utf-8")
@@ -82,18 +102,26 @@ def write_domain(built: Built, folder: Path) -> Path:
 
 def compose(domain: Domain, world: World, random: Random, first: Intent, wording_seed: int) -> Task:
     """One task that begins with this intent. Raises UnsuitableError if the rows drawn do not allow for it."""
-    composer = Composer(world, random)
-    intents = [first]
-    composer.perform(first)
-    for _ in range(min(weighted(random, *CHAINS), len(domain.intents)) - 1):
-        other = random.choice([intent for intent in domain.intents if intent not in intents])
-        composer.perform(other)
-        intents.append(other)
-    writer = Writer(domain.wording, generator(wording_seed, domain.name, "wording"), world.spec.currency)
+    composer, division = Composer(world, random), domain.division
+    held_out = bool(division.templates.get(first.name)) and chance(random, TEMPLATE_TASKS)
+    intents = _chain(domain, division, random, first, held_out_template=held_out)
+    for intent in intents:
+        composer.perform(intent)
+    requests = {intent.name: division.numbers(intent.name, held_out_template=held_out) for intent in intents}
+    writer = Writer(domain.wording, generator(wording_seed, domain.name, "wording"), world.spec.currency, requests)
     worded = writer.write(composer.done.parts, composer.done.identity)
-    year = world.spec.clock.year
-    golden = with_needs(composer.done.golden, composer.session.results, worded.text, year)
-    return _task(world, composer.done, golden, worded, wording_seed, random)
+    golden = with_needs(composer.done.golden, composer.session.results, worded.text, world.spec.clock.year)
+    task = _task(world, composer.done, golden, worded, wording_seed, random)
+    split = division.tags([intent.name for intent in intents], held_out_template=held_out, key=task.golden_key)
+    return task.model_copy(update={"split": split})
+
+
+def _chain(domain: Domain, division: Division, random: Random, first: Intent, *, held_out_template: bool) -> list[Intent]:
+    """The intents that one request joins, all on the same side of what is held out."""
+    others = division.companions(first.name, held_out_template=held_out_template)
+    names = [first.name, *some(random, others, weighted(random, *CHAINS) - 1)]
+    known = {intent.name: intent for intent in domain.intents}
+    return [known[name] for name in names]
 
 
 def _task(world: World, done: Composed, golden: tuple[GoldenCall, ...], worded: Worded, seed: int, random: Random) -> Task:
@@ -164,13 +192,12 @@ class _Candidates:
 
 
 def _why_not(world: World, task: Task, frequent: Frequent, asked: set[str]) -> str | None:
-    """Why a candidate is not kept; None if it is. The same wish in other words is not asked for twice."""
-    structure = f"{task.intent} {task.golden_key}"
+    """Why a candidate is not kept; None if it is. What is done by the same calls, or said in the same words, is kept once."""
     wording = fold(task.user.opening)
-    if structure in asked or wording in asked:
+    if task.golden_key in asked or wording in asked:
         return DUPLICATE
-    drops = verify(world, task, frequent=frequent)
-    if drops:
-        return drops[0].reason.value
-    asked.update((structure, wording))
+    drop = first_drop(world, task, frequent=frequent)
+    if drop is not None:
+        return drop.reason.value
+    asked.update((task.golden_key, wording))
     return None

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from random import Random
 from typing import Any, Final
 
@@ -77,8 +78,7 @@ class Composer:
 
     def pick(self, table: str, fits: Callable[[Mapping[str, Any]], bool] = lambda _: True) -> dict[str, Any]:
         """A row of the present state that fits; each is as likely."""
-        found: dict[str, Any] = self.choose([row for row in self.rows(table) if fits(row)])
-        return found
+        return dict(self.choose([row for row in self._present(table) if fits(row)]))
 
     def choose(self, items: Sequence[Any]) -> Any:
         """One of several; none is unsuitable."""
@@ -98,6 +98,11 @@ class Composer:
         """Rows as they are now, by key, without a call."""
         self.session.database.begin("composing")  # what is read here is part of no call
         return self.session.database.find(table, **equals)
+
+    def _present(self, table: str) -> list[Mapping[str, Any]]:
+        """All rows by key: the shared ones, not copies, since most picks look at many and take one."""
+        key = self.world.spec.tables[table].key
+        return sorted(self.session.database.rows(table), key=itemgetter(key))
 
     def evolve(self, step: str) -> bool:
         """Whether this draw takes the step; ask where it can be taken, since its phrase is then used."""

@@ -6,13 +6,14 @@ found like the shipped ones.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from random import Random
 from typing import Any, Final, TypeAlias
 
 from toolorchestra.training.toolscale.composing import Intent
+from toolorchestra.training.toolscale.splits import Division, divide
 from toolorchestra.training.toolscale.wording import Wording, read_wording
 from toolorchestra.worlds.errors import InvalidWorldError
 
@@ -22,13 +23,28 @@ DrawnRows: TypeAlias = Mapping[str, Sequence[Mapping[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """``world`` is the folder with world.yaml, tools.py and policy.md, or the name of a shipped one; ``draw_rows`` fills it."""
+    """``world`` is the folder with world.yaml, tools.py and policy.md, or the name of a shipped one; ``draw_rows`` fills it.
+
+    ``written``: how many request templates each intent had before its wording was widened, None if it was not: what is held out
+    is drawn of those, so that it stays the same.
+    """
 
     name: str
     world: Path | str
     draw_rows: Callable[[Random], DrawnRows]
     intents: Sequence[Intent]
     wording: Wording
+    written: Mapping[str, int] | None = None
+
+    @property
+    def division(self) -> Division:
+        """What of it is held out."""
+        return replace(divide(self.name, self.written or self.requests), requests=self.requests)
+
+    @property
+    def requests(self) -> Mapping[str, int]:
+        """How many request templates each intent has."""
+        return {intent.name: len(self.wording.intents[intent.name].request) for intent in self.intents}
 
 
 def make_domain(

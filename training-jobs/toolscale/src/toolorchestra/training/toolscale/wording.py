@@ -95,10 +95,15 @@ def read_wording(path: Path) -> Wording:
 
 
 class Writer:
-    """Writes openings with one grammar and one generator. Raises InvalidWorldError for a slot that nobody fills."""
+    """Writes openings with one grammar and one generator. Raises InvalidWorldError for a slot that nobody fills.
 
-    def __init__(self, wording: Wording, random: Random, currency: str) -> None:
-        self._wording, self._random, self._currency = wording, random, currency
+    ``requests``: intent → the numbers of the templates that may ask for it; all of them where it is not named.
+    """
+
+    def __init__(
+        self, wording: Wording, random: Random, currency: str, requests: Mapping[str, Sequence[int]] | None = None
+    ) -> None:
+        self._wording, self._random, self._currency, self._requests = wording, random, currency, requests or {}
 
     def write(self, parts: Sequence[Part], identity: Mapping[str, Slot]) -> Worded:
         personas = self._wording.personas
@@ -122,7 +127,7 @@ class Writer:
         wording = self._wording.intents.get(part.intent)
         if wording is None:
             raise InvalidWorldError(f"intents.{part.intent}: has no wording", param=part.intent, hint="add it to wording.yaml")
-        number = self._random.randrange(len(wording.request))
+        number = self._random.choice(self._requests.get(part.intent) or range(len(wording.request)))
         templates.append(f"{part.intent}.{number}")
         sentences = [self._expand(wording.request[number], part.slots)]
         sentences += [self._expand(self._find(wording.phrases, part, "phrases", name), part.slots) for name in part.phrases]
@@ -188,7 +193,7 @@ def spell(value: Slot, random: Random, currency: str) -> str:
         case Cents():
             return _spell_money(value, random, currency)
         case int():
-            return random.choice((str(value), _NUMBERS[value] if value < len(_NUMBERS) else str(value)))
+            return random.choice((str(value), _NUMBERS[value] if 0 <= value < len(_NUMBERS) else str(value)))
         case str() if _DAY.fullmatch(value):
             return _spell_day(date.fromisoformat(value), random)
         case str() if _TIME.fullmatch(value):

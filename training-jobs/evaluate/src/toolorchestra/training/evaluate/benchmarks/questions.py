@@ -34,7 +34,7 @@ class Question(Frozen):
     reference: str
     topic: str = ""
     cluster: str
-    grader: Literal["choice", "judge"]
+    grader: str
 
 
 class Questions(Frozen):
@@ -69,7 +69,7 @@ def load_hle(path: Path) -> Questions:
             raise refuse(path, line, "answer", f"expected a letter for multipleChoice, found {record.answer[:20]!r}")
     pictures = sum(bool(record.image) for _, record in records)
     questions = [(line, _of_hle(record)) for line, record in records if not record.image]
-    return Questions(questions=_unique(path, questions), skipped={"needs an image": pictures} if pictures else {})
+    return Questions(questions=unique(path, questions), skipped={"needs an image": pictures} if pictures else {})
 
 
 def _of_hle(record: _HleRecord) -> Question:
@@ -87,7 +87,7 @@ def _of_hle(record: _HleRecord) -> Question:
 def load_frames(path: Path) -> Questions:
     """FRAMES. Questions on the same documents are one cluster, where the file names them (``wiki_links``)."""
     records = read_all(path, _FramesRecord, benchmark="FRAMES", source=FRAMES_SOURCE)
-    return Questions(questions=_unique(path, [(line, _of_frames(record)) for line, record in records]))
+    return Questions(questions=unique(path, [(line, _of_frames(record)) for line, record in records]))
 
 
 def _of_frames(record: _FramesRecord) -> Question:
@@ -105,7 +105,8 @@ def _of_frames(record: _FramesRecord) -> Question:
     )
 
 
-def _unique(path: Path, questions: Sequence[tuple[int, Question]]) -> tuple[Question, ...]:
+def unique(path: Path, questions: Sequence[tuple[int, Question]]) -> tuple[Question, ...]:
+    """The questions. Raises InvalidBenchmarkError where an id stands twice."""
     seen: dict[str, int] = {}
     for line, question in questions:
         if question.id in seen:

@@ -1,0 +1,109 @@
+"""Routers and simulated experts over HTTP say what they say in memory."""
+
+import asyncio
+import json
+
+import httpx
+import pytest
+
+from toolorchestra.core.chat import ChatReply, ChatRequest, ChatToolCall
+from toolorchestra.core.errors import NotFoundError, UnavailableError, UpstreamError
+from toolorchestra.core.functions import ExpertTarget
+from toolorchestra.core.pricing import Usage
+from toolorchestra.core.sessions import session_headers
+from toolorchestra.core.testing import an_expert
+from toolorchestra.training.evaluate.http_models import HttpModels
+from toolorchestra.training.evaluate.serving import ModelServer
+
+ANSWER = ChatReply("It is 42.", Usage(120, 7, reasoning=3), latency_ms=900)
+CALL = ChatReply("", Usage(), tool_calls=(ChatToolCall("call_0", "find", '{"id": "ü"}'),), finish_reason="tool_calls")
+
+
+class Peer:
+    """Answers, or calls if there are tools; ``heard`` are the requests."""
+
+    def __init__(self):
+        self.heard = []
+
+    async def chat(self, request):
+        self.heard.append(request)
+        return CALL if request.tools else ANSWER
+
+
+def target_at(url, model="router-cheapest"):
+    expert = an_expert("router", model=model, endpoint={"baseUrl": url})
+    return ExpertTarget(namespace="default", name="router", spec=expert.spec, base_url=url)
+
+
+@pytest.fixture
+def served():
+    peer, sessions = Peer(), []
+
+    def find(model, session):
+        sessions.append(session)
+        if model != "router-cheapest":
+            raise NotFoundError(f"the model {model!r} is not served here", param="model")
+        return peer, target_at("http://127.0.0.1:9/v1")
+
+    with ModelServer(find, lambda: ["router-cheapest"]) as server:
+        yield server, peer, sessions
+
+
+def ask(target, **fields):
+    request = ChatRequest(target=target, messages=[{"role": "user", "content": "?"}], max_tokens=64, timeout_ms=5_000, **fields)
+
+    async def go():
+        async with httpx.AsyncClient() as client:
+            return await HttpModels(client).chat(request)
+
+    return asyncio.run(go())
+
+
+def test_a_reply_is_the_same_over_http(served):
+    server, peer, sessions = served
+    reply = ask(target_at(server.url))
+    assert (reply.text, reply.usage.input, reply.usage.output) == ("It is 42.", 120, 7)
+    assert peer.heard[0].max_tokens == 64
+    assert sessions == [None]
+
+
+def test_a_stream_has_the_call_the_end_and_the_usage(served):
+    server, _, sessions = served
+    tool = {"type": "function", "function": {"name": "find", "parameters": {}}}
+    body = {
+        "model": "router-cheapest",
+        "messages": [{"role": "user", "content": "?"}],
+        "tools": [tool],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    found = httpx.post(f"{server.url}/chat/completions", json=body, headers=session_headers("railway:t1:2-ab"))
+    events = [line.removeprefix("data: ") for line in found.text.split("\n") if line]
+    assert events[-1] == "[DONE]"
+    first, end, usage = map(json.loads, events[:-1])
+    assert json.loads(first["choices"][0]["delta"]["tool_calls"][0]["function"]["arguments"]) == {"id": "ü"}
+    assert end["choices"][0]["finish_reason"] == "tool_calls"
+    assert usage["usage"]["total_tokens"] == 0
+    assert sessions == ["railway:t1:2-ab"]
+    assert found.headers["x-simulated-latency-ms"] == "0"
+
+
+def test_models_are_listed_and_an_unknown_one_is_refused_by_name(served):
+    server, _, _ = served
+    listed = httpx.get(f"{server.url}/models").json()
+    assert [model["id"] for model in listed["data"]] == ["router-cheapest"]
+    with pytest.raises(UpstreamError, match="404"):
+        ask(target_at(server.url, "router-golden"))
+
+
+@pytest.mark.parametrize("body", ["{", "[]", '{"model": "router-cheapest"}'])
+def test_a_body_that_is_no_request_is_told_so(served, body):
+    found = httpx.post(f"{served[0].url}/chat/completions", content=body)
+    assert found.status_code == 400
+    assert found.json()["error"]["code"] == "invalid_request"
+
+
+def test_a_port_that_is_taken_is_said(served):
+    server = served[0]
+    with pytest.raises(UnavailableError, match=f"port {server.port}"), ModelServer(lambda *_: None, list, port=server.port):
+        pass

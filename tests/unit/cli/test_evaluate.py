@@ -1,0 +1,59 @@
+"""``toolorchestra evaluate`` in this process: what it prints, what it writes, how it ends."""
+
+import json
+
+import pytest
+import yaml
+
+from toolorchestra.cli.main import run
+from toolorchestra.training.toolscale.building import build_domain, write_domain
+from toolorchestra.training.toolscale.domain import find_domain
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluate")
+    write_domain(build_domain(find_domain("railway"), seed=5, count=4), folder)
+    return folder
+
+
+def plan(folder, name, **fields):
+    suite = {"kind": "worlds", "folders": ["railway"]}
+    content = {"suites": [suite], "policies": ["golden", "strongest"], "limits": {"parallel": 1}, "report": {"resamples": 100}}
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(content | fields))
+    return str(path)
+
+
+def test_it_prints_tables_and_writes_report_page_and_picture(folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(["evaluate", plan(folder, "a"), "--out", str(out)]) == 0
+    told = capsys.readouterr()
+    assert "* golden" in told.out
+    assert "8 episodes, 0 of them recorded already" in told.err
+    assert {path.name for path in out.iterdir()} == {"episodes.jsonl", "report.json", "report.html", "pareto.svg"}
+    assert run(["evaluate", plan(folder, "a"), "--out", str(out)]) == 0
+    assert "8 episodes, 8 of them recorded already" in capsys.readouterr().err
+    assert run(["evaluate", plan(folder, "a"), "--out", str(out), "--fresh", "--json"]) == 0
+    told = capsys.readouterr()
+    assert "8 episodes, 0 of them recorded already" in told.err
+    assert json.loads(told.out)["policies"][0]["policy"] == "golden"
+
+
+def test_ending_early_has_a_code_of_its_own(folder, tmp_path, capsys):
+    path = plan(folder, "b", limits={"parallel": 1, "cost_usd": "0.001"})
+    assert run(["evaluate", path, "--out", str(tmp_path)]) == 3
+    assert "! Partial: the budget of 0.001 USD is spent" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "give a plan, or --quick"),
+        (["none.yaml"], "none.yaml: cannot be read"),
+        (["none.yaml", "--quick"], "give a plan, or --quick"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(arguments, told, capsys):
+    assert run(["evaluate", *arguments]) == 2
+    assert told in capsys.readouterr().err

@@ -1,0 +1,63 @@
+"""Plans: what may stand in one, and how it is said what is wrong."""
+
+import pytest
+
+from toolorchestra.training.evaluate.errors import InvalidPlanError
+from toolorchestra.training.evaluate.plan import parse_plan, read_plan
+
+SUITE = {"kind": "worlds", "folders": ["a"]}
+
+
+def plan(tmp_path, **fields):
+    return parse_plan({"suites": [SUITE], "policies": ["golden"]} | fields, source="plan.yaml", base=tmp_path)
+
+
+def test_a_plan_needs_suites_and_policies_and_nothing_else(tmp_path):
+    found = plan(tmp_path)
+    assert found.suites[0].folders == (str(tmp_path / "a"),)
+    assert (found.repeats, found.limits.parallel, found.cast.split) == (1, 2, "train")
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"policies": ["gold"]}, "there is no 'gold'; write one of golden"),
+        ({"policies": ["monolith:"]}, "there is no 'monolith:'"),
+        ({"policies": ["golden", "golden"]}, "'golden' stands twice"),
+        ({"policies": []}, "policies"),
+        ({"suites": []}, "suites"),
+        ({"suites": [SUITE, SUITE]}, "'worlds' stands twice; give one of them another name"),
+        ({"suites": [{"kind": "world", "folders": ["a"]}]}, "suites.0"),
+        ({"suites": [{"kind": "user", "file": "a.jsonl"}]}, "grader: questions of your own need one"),
+        ({"limits": {"cost_usd": "5 dollars"}}, "limits.cost_usd"),
+        ({"limits": {"parallel": 0}}, "limits.parallel"),
+        ({"report": {"gate": {}}}, "report.gate: it needs report.policy and report.baseline"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_what_is_wrong_is_named_with_the_file_and_the_field(tmp_path, fields, told):
+    with pytest.raises(InvalidPlanError) as caught:
+        plan(tmp_path, **fields)
+    assert caught.value.message.startswith("plan.yaml: ")
+    assert told in caught.value.message
+
+
+def test_a_file_that_is_not_there_or_no_yaml_is_named(tmp_path):
+    with pytest.raises(InvalidPlanError, match="cannot be read"):
+        read_plan(tmp_path / "none.yaml")
+    (tmp_path / "bad.yaml").write_text("suites: [")
+    with pytest.raises(InvalidPlanError, match="not valid YAML"):
+        read_plan(tmp_path / "bad.yaml")
+
+
+def test_what_the_report_shows_follows_from_the_plan(tmp_path):
+    report = {"policy": "lexical", "baseline": "strongest", "gate": {"min_tasks": 50}, "resamples": 500}
+    shown = plan(tmp_path, policies=["lexical", "strongest"], report=report, seed=9).reported()
+    assert (shown.policy, shown.baseline, shown.gate.min_tasks) == ("lexical", "strongest", 50)
+    assert (shown.drawing.seed, shown.drawing.resamples) == (9, 500)
+    assert shown.settings["cast"] == "seed 0, train profiles"
+
+
+def test_only_policies_of_a_platform_need_one(tmp_path):
+    assert not plan(tmp_path, policies=["golden", "monolith:*"]).needs_platform
+    assert plan(tmp_path, policies=["golden", "orchestrator:toolorchestra"]).needs_platform

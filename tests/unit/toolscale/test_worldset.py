@@ -1,0 +1,145 @@
+"""Sets of worlds: the same bytes whatever the number of processes, audited, reported, and refused where something is in the way."""
+
+import json
+
+import pytest
+
+from toolorchestra.training.toolscale.audit import Audit, audit, faults
+from toolorchestra.training.toolscale.contamination import overlaps
+from toolorchestra.training.toolscale.errors import InvalidBuildError, UnsoundTasksError
+from toolorchestra.training.toolscale.making import DONE
+from toolorchestra.training.toolscale.page import BEGIN, END, page_of, put_into, sample_of, task_page
+from toolorchestra.training.toolscale.report import make_report, require_sound, save_report
+from toolorchestra.training.toolscale.worldset import Request, build, read_set, tasks_below, world_with_tasks
+from toolorchestra.worlds.answers import tell
+from toolorchestra.worlds.errors import InvalidWorldError
+from toolorchestra.worlds.loading import load_tasks
+from toolorchestra.worlds.values import Kind
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_the_bytes_do_not_depend_on_the_number_of_processes(library, tmp_path):
+    heard = []
+    names = (library.name, "railway")
+    for jobs in (1, 2):
+        found = build(Request(tmp_path / f"jobs-{jobs}", names, count=4, seed=4, jobs=jobs), heard.append)
+        save_report(found, report := make_report(found), page_of(report))
+    assert contents(tmp_path / "jobs-1") == contents(tmp_path / "jobs-2")
+    assert [news.domain for news in heard if news.stage == DONE].count("railway") == 2
+
+
+def test_a_world_in_a_set_is_the_same_with_other_worlds_beside_it(built_set, tmp_path):
+    alone = build(Request(tmp_path / "one", ("railway",), count=24, seed=5), lambda _: None)
+    assert contents(alone.folder / "railway") == contents(built_set.folder / "railway")
+
+
+def test_the_manifest_names_what_was_built(built_set):
+    manifest = json.loads((built_set.folder / "manifest.json").read_text())
+    assert (manifest["seed"], manifest["tasks_per_domain"], manifest["wording_model"]) == (5, 24, None)
+    railway = manifest["worlds"]["railway"]
+    assert railway["tasks"] == 24
+    assert railway["attempts"] >= 24
+    assert len(railway["content_hash"]) == len(railway["tasks_hash"]) == 32
+    assert manifest["held_out"]["railway"]["intents"]
+
+
+def test_a_built_set_is_sound_and_its_splits_are_clean(built_set):
+    require_sound(built_set)
+    assert make_report(built_set) == make_report(read_set(built_set.folder))
+    report = make_report(built_set)
+    assert report["audit"] == dict.fromkeys(report["audit"], 0)
+    assert report["total"]["tasks"] == 48 == sum(one["figures"]["tasks"] for one in report["worlds"].values())
+    assert report["wording"]["distinct_1"] < report["wording"]["distinct_2"] < report["wording"]["distinct_3"] <= 1
+    pairs = {(one["first"], one["second"]): one for one in report["contamination"]}
+    assert pairs["train", "heldout-intent"]["shared_pairs"] == 0
+    assert pairs["train", "heldout-template"]["shared_golden"] == 0
+
+
+def changed(task, **changes):
+    return type(task)(**{**{name: getattr(task, name) for name in type(task).model_fields}, **changes})
+
+
+def test_unsound_tasks_are_counted_by_what_is_wrong_with_them(built_set):
+    world = built_set.worlds["railway"]
+    task = next(task for task in built_set.tasks["railway"] if task.facts and task.facts[0].kind is Kind.MONEY)
+    told = changed(task.user, known={**task.user.known, "told": tell(task.facts[:1], currency="GBP")})
+    assert "leaky" in set(faults(world, changed(task, user=told)))
+    idle = changed(task, golden=task.golden[:1], facts=())
+    assert set(faults(world, idle)) == {"no_op", "echo", "dump"}
+    assert audit(world, [task, idle]) == Audit(no_op=1, echo=1, dump=1)
+    nowhere = changed(task.facts[0], rows=(("trains", "TR-0"),))
+    assert set(faults(world, changed(task, facts=(nowhere,)))) == {"golden_fails"}
+    (guessed,) = [changed(task.facts[0], kind="number", value=7)]
+    assert "guessable" in set(faults(world, changed(task, facts=(guessed,))))
+
+
+def test_a_set_with_unsound_tasks_is_refused_by_name(built_set, tmp_path):
+    copy = read_set(built_set.folder)
+    copy.manifest["worlds"]["railway"]["audit"]["echo"] = 2
+    with pytest.raises(UnsoundTasksError, match="2 echo, in railway"):
+        require_sound(copy, overlaps([]))
+
+
+@pytest.mark.parametrize(("change", "field"), [({"count": 0}, "tasks"), ({"jobs": 0}, "jobs")])
+def test_what_cannot_be_built_is_named(tmp_path, change, field):
+    with pytest.raises(InvalidBuildError, match=field):
+        build(Request(tmp_path / "w", ("railway",), **change), lambda _: None)
+
+
+def test_an_unknown_domain_and_a_folder_of_something_else_are_refused(tmp_path):
+    with pytest.raises(InvalidWorldError, match="no domain 'mining'"):
+        build(Request(tmp_path / "w", ("mining",)), lambda _: None)
+    (tmp_path / "holiday.txt").write_text("mine")
+    with pytest.raises(InvalidBuildError, match=r"holiday\.txt is in the way"):
+        build(Request(tmp_path, ("railway",), count=2), lambda _: None)
+    assert (tmp_path / "holiday.txt").read_text() == "mine"
+
+
+def test_a_folder_without_a_build_is_named(tmp_path):
+    with pytest.raises(InvalidBuildError, match=r"manifest\.json: is no manifest"):
+        read_set(tmp_path)
+
+
+def test_an_error_in_a_process_of_its_own_comes_back_with_its_name(library, tmp_path):
+    (tmp_path / "domains/toolorchestra").mkdir(parents=True)
+    (blocked := tmp_path / "w").mkdir()
+    (blocked / "library").write_text("a file where a folder is to be")
+    with pytest.raises(OSError, match="library"):
+        build(Request(blocked, (library.name, "railway"), count=3, jobs=2), lambda _: None)
+
+
+def test_a_world_is_found_by_name_or_folder(built_set):
+    world, tasks = world_with_tasks("railway", 2, 5)
+    assert len(tasks) == 2
+    folder = built_set.folder / "railway"
+    again, first = world_with_tasks(str(folder), 3, 0)
+    assert again.rows.hash == world.rows.hash
+    assert first == list(load_tasks(folder))[:3]
+    assert len(tasks_below(built_set.folder)) == 48
+    assert len(tasks_below(folder)) == 24
+
+
+def test_a_sample_is_drawn_by_its_seed_and_printed_for_people(built_set):
+    tasks = built_set.all_tasks
+    assert sample_of(tasks, 5, 1) == sample_of(tasks, 5, 1) != sample_of(tasks, 5, 2)
+    text = task_page(tasks[0])
+    assert tasks[0].user.opening.splitlines()[0] in text
+    assert all(f"`{one.tool}(" in text for one in tasks[0].golden)
+
+
+def test_the_report_goes_into_the_place_that_a_page_keeps_for_it(built_set, tmp_path):
+    page = tmp_path / "worlds.md"
+    page.write_text(f"# Worlds\n\n{BEGIN}\noutdated figures\n{END}\n\nAfter.\n")
+    for _ in range(2):
+        put_into(page, page_of(make_report(built_set)))
+        text = page.read_text()
+        assert text.startswith("# Worlds\n")
+        assert text.endswith("\n\nAfter.\n")
+        assert "outdated" not in text
+        assert text.count("### Beside the published data") == 1
+    page.write_text("# Worlds\n")
+    with pytest.raises(InvalidBuildError, match="no place for the report"):
+        put_into(page, "x")

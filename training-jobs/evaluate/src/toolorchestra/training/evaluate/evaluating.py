@@ -1,0 +1,119 @@
+"""A whole evaluation: stage the plan, play what is missing, write the report. The one way in for commands and jobs."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from toolorchestra.core.chat import ChatModels
+from toolorchestra.training.evaluate.episodes import Entry, entries_of
+from toolorchestra.training.evaluate.errors import InvalidPlanError
+from toolorchestra.training.evaluate.http_models import HttpModels
+from toolorchestra.training.evaluate.judging import Jury, judge_key, make_jury
+from toolorchestra.training.evaluate.memory import MemoryPlayer
+from toolorchestra.training.evaluate.output import write_report
+from toolorchestra.training.evaluate.plan import EvaluationPlan
+from toolorchestra.training.evaluate.processes import ProcessPlayer
+from toolorchestra.training.evaluate.records import Recorded, RecordFile, read_records
+from toolorchestra.training.evaluate.report import Report, build_report
+from toolorchestra.training.evaluate.running import Player, Progress, Runner
+from toolorchestra.training.evaluate.skills import skill_rows
+from toolorchestra.training.evaluate.staging import Staged, stage_plan
+from toolorchestra.training.evaluate.training import TEXT_ROUTERS, Choices, text_choices
+
+RECORDS_NAME: Final = "episodes.jsonl"
+FEW: Final = 60  # episodes that are not worth starting processes for
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A plan that was read: all episodes, and all that is needed to play them."""
+
+    staged: Staged
+    jury: Jury
+    entries: Sequence[Entry]
+    choices: dict[str, Choices]
+
+    @property
+    def plan(self) -> EvaluationPlan:
+        return self.staged.plan
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The report and where it was written."""
+
+    report: Report
+    files: tuple[Path, ...]
+    folder: Path
+
+
+def quiet(*_: object) -> None:
+    """Tells nobody."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation into one folder. ``tell`` hears what is under way, ``progress`` each episode."""
+
+    plan: EvaluationPlan
+    folder: Path
+    fresh: bool = False
+    tell: Callable[[str], None] = quiet
+    progress: Progress = field(default=quiet)
+
+    async def run(self) -> Done:
+        """Play in this machine's memory. Raises what reading the plan raises; what was recorded stays."""
+        if self.plan.needs_platform:
+            raise InvalidPlanError(
+                "policies: prompted:… and orchestrator:… are played by a platform", param="policies", hint="add --platform"
+            )
+        async with AsyncExitStack() as stack:
+            prepared = self.prepare(stage_plan(self.plan), await judge_models(self.plan, stack))
+            player = memory_player(prepared, stack)
+            return await self.play(prepared, player)
+
+    def prepare(self, staged: Staged, judges: ChatModels | None = None, *, platform: str = "") -> Prepared:
+        """Everything that is settled before the first episode; routers learn only if something is left to play."""
+        jury, entries = make_jury(staged, judges), entries_of(staged, platform=platform)
+        known = set[str]() if self.fresh else {episode.key for episode in read_records(self.folder / RECORDS_NAME).episodes}
+        missing = [entry for entry in entries if entry.job.key not in known]
+        if missing and (routers := set(TEXT_ROUTERS).intersection(self.plan.policies)):
+            self.tell(f"the routers {' and '.join(sorted(routers))} read {len(staged.subjects)} requests")
+        return Prepared(staged, jury, entries, text_choices(staged) if missing else {})
+
+    async def play(self, prepared: Prepared, player: Player) -> Done:
+        """Play what is missing and write the report."""
+        path = self.folder / RECORDS_NAME
+        if self.fresh:
+            path.unlink(missing_ok=True)
+        jobs = [entry.job for entry in prepared.entries]
+        with RecordFile(path) as file:
+            self.tell(f"{len(jobs)} episodes, {sum(job.key in file for job in jobs)} of them recorded already")
+            recorded = await Runner(player, self.plan.limits, self.progress).run(jobs, file)
+        return report_on(prepared.staged, recorded, self.folder)
+
+
+async def judge_models(plan: EvaluationPlan, stack: AsyncExitStack) -> ChatModels | None:
+    """What the judge is asked through; None without one."""
+    if plan.judge is None:
+        return None
+    client = await stack.enter_async_context(httpx.AsyncClient())
+    return HttpModels(client, key=judge_key(plan.judge))
+
+
+def memory_player(prepared: Prepared, stack: AsyncExitStack) -> Player:
+    """Processes where that pays and nothing but the plan is needed, else this process."""
+    plan, width = prepared.plan, prepared.plan.limits.parallel
+    if width > 1 and len(prepared.entries) > FEW and plan.judge is None:
+        return stack.enter_context(ProcessPlayer(plan, prepared.choices, width))
+    return MemoryPlayer(prepared.staged, prepared.jury, prepared.entries, prepared.choices)
+
+
+def report_on(staged: Staged, recorded: Recorded, folder: Path) -> Done:
+    """Write the report of what is recorded. Raises InvalidPlanError when nothing is."""
+    report = build_report(recorded, staged.plan.reported(), skills=skill_rows(staged, recorded.episodes))
+    return Done(report, write_report(report, folder), folder)

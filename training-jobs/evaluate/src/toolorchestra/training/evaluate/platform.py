@@ -1,0 +1,302 @@
+"""Plays episodes on a real platform: real ledger, real spans, real tools. What it needs is written as manifests.
+
+Routers and simulated experts are served by this process, and the platform's ExpertModels lead here.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, Final, Protocol
+
+import httpx
+import yaml
+from typing_extensions import override
+
+from toolorchestra.core.chat import ChatModels
+from toolorchestra.core.errors import NotFoundError, ToolOrchestraError, UnavailableError, UpstreamError
+from toolorchestra.core.functions import ExpertTarget
+from toolorchestra.core.resources import ExpertModel, Resource
+from toolorchestra.core.storable import parse_object
+from toolorchestra.training.evaluate.actors import Company
+from toolorchestra.training.evaluate.episodes import Entry, Observed, failed, policies_on, record, repeat_of
+from toolorchestra.training.evaluate.errors import InvalidPlanError
+from toolorchestra.training.evaluate.evaluating import Done, Evaluation, Prepared, judge_models
+from toolorchestra.training.evaluate.judging import Graded
+from toolorchestra.training.evaluate.records import Episode, ErrorKind
+from toolorchestra.training.evaluate.running import Job, Player
+from toolorchestra.training.evaluate.serving import ModelServer
+from toolorchestra.training.evaluate.stages import MONOLITH
+from toolorchestra.training.evaluate.staging import Staged, stage_plan
+from toolorchestra.worlds.errors import BrokenToolError
+from toolorchestra.worlds.serving import calls_of
+from toolorchestra.worlds.simulation.user import ASK_USER_TOOL, SimulatedUser
+from toolorchestra.worlds.tasks import Task
+
+MANIFESTS: Final = "manifests"
+READY_S: Final = 120.0
+POLL_S: Final = 0.5
+REQUEST_S: Final = 900.0
+MOST_QUESTIONS: Final = 12  # of one run to its user
+NAME: Final = "platform"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A platform and the key to it."""
+
+    url: str
+    key: str
+
+
+class Connect(Protocol):
+    """Gives a platform that reads the manifests in a folder and reaches ``models`` (``host:port``), while it is used."""
+
+    def __call__(self, manifests: Path, models: str) -> AbstractAsyncContextManager[Address]:
+        """Raises UnavailableError."""
+        ...
+
+
+def named_platform(url: str | None, key_env: str) -> Connect:
+    """The platform of a plan: it runs, somebody applies the manifests, and the key stands in an environment variable."""
+
+    @asynccontextmanager
+    async def connect(manifests: Path, models: str) -> AsyncIterator[Address]:
+        del manifests, models
+        key = os.environ.get(key_env, "")
+        if url is None or not key:
+            field_name, what = ("platform.url", "no platform is named") if url is None else (key_env, f"{key_env} is not set")
+            raise InvalidPlanError(what, param=field_name, hint="write platform.url into the plan, and export the key")
+        yield Address(url.rstrip("/"), key)
+
+    return connect
+
+
+@dataclass(frozen=True)
+class PlatformEvaluation(Evaluation):
+    """An evaluation on a platform. ``connect`` gives it; default: the one that the plan names."""
+
+    connect: Connect | None = None
+
+    @override
+    async def run(self) -> Done:
+        hall = Hall()
+        connect = self.connect or named_platform(self.plan.platform.url, self.plan.platform.key_env)
+        async with AsyncExitStack() as stack:
+            server = stack.enter_context(ModelServer(hall.find, hall.names))
+            staged = stage_plan(self.plan, base_url=server.url, namespace=self.plan.platform.namespace)
+            prepared = self.prepare(staged, await judge_models(self.plan, stack), platform=NAME)
+            hall.open(prepared)
+            manifests = write_manifests(staged, self.folder / MANIFESTS)
+            self.tell(f"{manifests} manifests in {self.folder / MANIFESTS}")
+            address = await stack.enter_async_context(connect(self.folder / MANIFESTS, server.address))
+            client = await stack.enter_async_context(client_of(address, self.plan.limits.parallel))
+            await wait_until_offered(client, staged)
+            return await self.play(prepared, PlatformPlayer(prepared, client, width=self.plan.limits.parallel))
+
+
+class Hall:
+    """All models that a platform may ask for here, once they are known."""
+
+    def __init__(self) -> None:
+        self._companies: dict[int, Company] = {}
+        self._prepared: Prepared | None = None
+        self._targets: dict[str, tuple[str, ExpertTarget]] = {}  # by model: the stage, and the model itself
+
+    def open(self, prepared: Prepared) -> None:
+        """From now on these are served."""
+        self._prepared = prepared
+        for stage in prepared.staged.stages.values():
+            for resource in stage.resources(policies_on(prepared.staged, stage.name)):
+                if isinstance(resource, ExpertModel):
+                    spec, name = resource.spec, resource.metadata.name
+                    target = ExpertTarget(namespace=stage.namespace, name=name, spec=spec, base_url=stage.base_url)
+                    self._targets.setdefault(spec.model, (stage.name, target))
+
+    def names(self) -> list[str]:
+        """Names of all models."""
+        return sorted(self._targets)
+
+    def find(self, model: str, session: str | None) -> tuple[ChatModels, ExpertTarget]:
+        """Who plays a model in a session. Raises NotFoundError."""
+        if self._prepared is None or model not in self._targets:
+            raise NotFoundError(f"the model {model!r} is not served here", param="model")
+        stage, target = self._targets[model]
+        company = self._company(self._prepared, repeat_of(session))
+        experts = company.experts[stage]
+        return (experts if model in experts.cast.names else company.routers), target
+
+    def _company(self, prepared: Prepared, repeat: int) -> Company:
+        if repeat not in self._companies:
+            self._companies[repeat] = Company(prepared.staged, prepared.choices, prepared.plan.seed + repeat)
+        return self._companies[repeat]
+
+
+def write_manifests(staged: Staged, folder: Path) -> int:
+    """One file per stage; how many manifests there are. A resource that several stages share stands in one of them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    seen: set[tuple[str, str]] = set()
+    for stage in staged.stages.values():
+        resources = stage.resources(policies_on(staged, stage.name))
+        new = [one for one in resources if (one.kind, one.metadata.name) not in seen]
+        seen.update((one.kind, one.metadata.name) for one in new)
+        text = yaml.safe_dump_all([_manifest(one) for one in new], sort_keys=False, allow_unicode=True)
+        (folder / f"{stage.name}.yaml").write_text(text, encoding="utf-8")
+    return len(seen)
+
+
+def _manifest(resource: Resource) -> dict[str, Any]:
+    return resource.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+def client_of(address: Address, width: int) -> httpx.AsyncClient:
+    """Requests to a platform, so many at once."""
+    limits = httpx.Limits(max_connections=width + 2, max_keepalive_connections=width + 2)
+    headers = {"authorization": f"Bearer {address.key}"}
+    return httpx.AsyncClient(base_url=address.url, headers=headers, timeout=REQUEST_S, limits=limits)
+
+
+async def wait_until_offered(client: httpx.AsyncClient, staged: Staged, *, most_s: float = READY_S) -> None:
+    """Wait until the platform offers every policy. Raises UnavailableError with what is missing."""
+    wanted = {stage.model(policy) for stage in staged.stages.values() for policy in policies_on(staged, stage.name)}
+    deadline = asyncio.get_running_loop().time() + most_s
+    while True:
+        body = await _json(client, "GET", "/v1/models")
+        missing = wanted - {str(model["id"]) for model in body["data"]}
+        if not missing:
+            return
+        if asyncio.get_running_loop().time() > deadline:
+            break
+        await asyncio.sleep(POLL_S)
+    raise UnavailableError(
+        f"the platform does not offer {min(missing)!r}, and {len(missing) - 1} more of {len(wanted)}",
+        hint=f"apply the folder {MANIFESTS} to it; `toolorchestra models` lists what it offers",
+    )
+
+
+class RefusedError(UpstreamError):
+    """The platform refused a request; ``remote`` is its own code."""
+
+    def __init__(self, message: str, *, remote: str) -> None:
+        super().__init__(message)
+        self.remote = remote
+
+
+async def _json(client: httpx.AsyncClient, method: str, path: str, body: Any = None) -> Any:
+    try:
+        response = await client.request(method, path, json=body)
+        found = response.json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise UpstreamError(f"{method} {path}: {type(error).__name__}: {error}", hint="look at the platform's log") from error
+    if response.is_error:
+        problem = found.get("error") if isinstance(found, dict) else None
+        problem = problem if isinstance(problem, dict) else {}
+        raise RefusedError(str(problem.get("message") or response.status_code), remote=str(problem.get("code")))
+    return found
+
+
+@dataclass(frozen=True)
+class PlatformPlayer(Player):
+    """``start`` tells this start's sessions from those of an earlier one, which the platform may remember."""
+
+    prepared: Prepared
+    client: httpx.AsyncClient
+    width: int
+    batch: int = 1
+    start: str = field(default_factory=lambda: f".{token_hex(4)}")
+
+    @override
+    async def play(self, jobs: Sequence[Job]) -> Sequence[Episode]:
+        return [await self._play(self.prepared.entries[job.number]) for job in jobs]
+
+    async def _play(self, entry: Entry) -> Episode:
+        staged = self.prepared.staged
+        try:
+            return record(staged, entry, await self._observe(entry))
+        except RefusedError as error:
+            kind = ErrorKind.BUDGET if error.remote == "insufficient_quota" else ErrorKind.ENVIRONMENT
+            return failed(staged, entry, kind, str(error))
+        except ToolOrchestraError as error:
+            return failed(staged, entry, ErrorKind.ENVIRONMENT, str(error))
+
+    async def _observe(self, entry: Entry) -> Observed:
+        answer, run_id = await self._talk(entry)
+        run = await _json(self.client, "GET", f"/v1/runs/{run_id}")
+        stage = self.prepared.staged.stages[entry.subject.stage]
+        calls = calls_of(run, stage.world, functions=stage.functions) if stage.world else []
+        graded = await self.prepared.jury.judge(entry.subject, calls, answer)
+        return observed_in(run, answer, graded, sorted([*stage.cards, *stage.plain_names]), alone=is_alone(entry.policy))
+
+    async def _talk(self, entry: Entry) -> tuple[str, str]:
+        """The run's answer and id; questions to the user are answered on the way."""
+        body = self._request(entry)
+        for _ in range(MOST_QUESTIONS + 1):
+            reply = await _json(self.client, "POST", "/v1/chat/completions", body)
+            message = reply["choices"][0]["message"]
+            if not message.get("tool_calls"):
+                break
+            answers = [_told(entry, call) for call in message["tool_calls"]]
+            body = {**body, "messages": [*body["messages"], message, *answers]}
+        return str(message.get("content") or ""), str(reply["toolorchestra"]["run_id"])
+
+    def _request(self, entry: Entry) -> dict[str, Any]:
+        subject = entry.subject
+        stage = self.prepared.staged.stages[subject.stage]
+        wish = subject.wish.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        session = entry.session(self.start)
+        return {
+            "model": stage.model(entry.policy),
+            "messages": [{"role": "user", "content": subject.opening}],
+            "seed": self.prepared.plan.seed + entry.repeat,
+            "toolorchestra": {
+                **({"preference": wish} if wish else {}),
+                **({"session": session} if session else {}),
+                "progress": False,
+            },
+            **({"tools": [dict(ASK_USER_TOOL)]} if isinstance(subject.source, Task) else {}),
+        }
+
+
+def _told(entry: Entry, call: Mapping[str, Any]) -> dict[str, Any]:
+    """What the user of a task says to a call of ``ask_user``."""
+    source = entry.subject.source
+    question = str(parse_object(call["function"]["arguments"] or "{}").get("question", ""))
+    said = SimulatedUser(source.user).answer(question) if isinstance(source, Task) else ""
+    return {"role": "tool", "tool_call_id": call["id"], "content": said or "I have nothing to add."}
+
+
+def is_alone(policy: str) -> bool:
+    """Whether a simulated expert manages, whose silence is its own."""
+    return policy.startswith(MONOLITH)
+
+
+def observed_in(
+    run: Mapping[str, Any], answer: str, graded: Graded, offered: Sequence[str], *, alone: bool = False
+) -> Observed:
+    """What was observed of a run on a platform, from its document.
+
+    A manager that cannot be reached is a failure of the environment, unless it is simulated (``alone``): then it is late.
+    """
+    calls = [call for turn in run["turns"] for call in turn["calls"]]
+    broken = next((call for call in calls if call["error_code"] == BrokenToolError.code), None)
+    names = [str(call["function"]) for call in calls]
+    ended = run["status"] == "completed"
+    reason = str((run.get("answer") or {}).get("reason") or "")
+    unreached = bool(run["turns"]) and run["turns"][-1]["error"] is not None
+    silent = ErrorKind.TIMEOUT if alone else ErrorKind.ENVIRONMENT if unreached else ErrorKind.NO_ANSWER
+    kind = ErrorKind.ENVIRONMENT if broken else None if ended else silent
+    return Observed(
+        graded=graded,
+        cost_nano_usd=int(run["cost_nano_usd"]),
+        latency_ms=int(run["duration_ms"] or 0),
+        turns=len(run["turns"]),
+        calls={name: names.count(name) for name in dict.fromkeys(names) if name in offered},
+        offered=offered,
+        answer=answer,
+        error=kind,
+        error_message="" if kind is None else str(broken["result"]) if broken else reason,
+        run_id=str(run["id"]),
+    )

@@ -1,0 +1,143 @@
+"""What a router sees: the request, what was called and what came of it, and whom it may ask. Read from chat messages only.
+
+Nothing else is known to it, so the same router manages runs in process and behind HTTP.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from toolorchestra.core.chat import WireMessage, WireTool, content_text
+from toolorchestra.core.functions import Function
+from toolorchestra.core.pricing import Price
+
+_CALL: Final = re.compile(r"\[call \d+/\d+\] ")
+_LEFT: Final = re.compile(r"\n\[left: [^\n]*\]\Z")
+_BAD: Final = re.compile(r"\[(?:error|timeout|denied|unknown)\] ")
+_PREFERENCE: Final = "\n\nPreference: "
+_QUESTION: Final = "question"
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """An expert as it is offered: price in nano-USD, ``strength`` 0 to 100, ``latency_ms`` of a typical answer."""
+
+    name: str
+    description: str
+    price: Price
+    strength: int
+    latency_ms: int = 0
+
+    @property
+    def per_token(self) -> int:
+        """What orders experts by price: input and output per million tokens together."""
+        return self.price.input + self.price.output
+
+
+def card_of(function: Function) -> Card:
+    """The card of an expert function."""
+    return Card(function.name, function.description, function.price, function.strength, function.typical_latency_ms or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One call that was made. ``content`` is the result without the loop's marks; ``ok``: it was a good one."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    content: str
+    ok: bool = True
+
+    @property
+    def call(self) -> tuple[str, str]:
+        """What makes two calls the same."""
+        return self.name, json.dumps(self.arguments, sort_keys=True, ensure_ascii=False)
+
+    @property
+    def line(self) -> str:
+        """The step as an expert reads it: one JSON object."""
+        call = {"name": self.name, "arguments": self.arguments}
+        return json.dumps({"call": call, "result": _parsed(self.content)}, ensure_ascii=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """A moment of an episode. ``session`` names the episode where it is known; ``closing``: only an answer counts now."""
+
+    opening: str
+    preference: str
+    steps: tuple[Step, ...]
+    experts: tuple[Card, ...]
+    functions: frozenset[str]
+    session: str | None = None
+    closing: bool = False
+
+    @property
+    def asked(self) -> tuple[Step, ...]:
+        """The calls of experts."""
+        names = {card.name for card in self.experts}
+        return tuple(step for step in self.steps if step.name in names)
+
+    @property
+    def made(self) -> tuple[Step, ...]:
+        """The calls of tools."""
+        names = {card.name for card in self.experts}
+        return tuple(step for step in self.steps if step.name not in names)
+
+    @property
+    def transcript(self) -> str:
+        """The tool calls with their results as JSON lines: all that an expert needs to know beside the request."""
+        return "\n".join(step.line for step in self.made)
+
+    def expert(self, name: str) -> Card:
+        return next(card for card in self.experts if card.name == name)
+
+
+def read_situation(
+    messages: Sequence[WireMessage], tools: Sequence[WireTool], cards: Mapping[str, Card], *, session: str | None = None
+) -> Situation:
+    """The situation that a manager's messages tell."""
+    offered = frozenset(str(tool.get("function", {}).get("name", "")) for tool in tools)
+    opening, preference = _opening(messages)
+    return Situation(
+        opening=opening,
+        preference=preference,
+        steps=tuple(_steps(messages)),
+        experts=tuple(card for name, card in sorted(cards.items()) if name in offered),
+        functions=offered,
+        session=session,
+        closing=not tools,
+    )
+
+
+def _opening(messages: Sequence[WireMessage]) -> tuple[str, str]:
+    """The first request, and the user's preference that stands at the end of it."""
+    first = next((content_text(one.get("content")) for one in messages if one.get("role") == "user"), "")
+    opening, _, preference = first.partition(_PREFERENCE)
+    return opening, preference
+
+
+def _steps(messages: Sequence[WireMessage]) -> Iterator[Step]:
+    results = {one.get("tool_call_id"): content_text(one.get("content")) for one in messages if one.get("role") == "tool"}
+    for message in messages:
+        for call in message.get("tool_calls") or ():
+            content = results.get(call["id"])
+            if content is not None:
+                yield _step(call["function"], content)
+
+
+def _step(function: Mapping[str, Any], content: str) -> Step:
+    plain = _LEFT.sub("", _CALL.sub("", content, count=1))
+    bad = _BAD.match(plain)
+    text = plain[bad.end() :] if bad else plain
+    return Step(str(function["name"]), json.loads(function["arguments"] or "{}"), text, ok=bad is None)
+
+
+def _parsed(content: str) -> Any:
+    """JSON as JSON, anything else as text."""
+    try:
+        return json.loads(content)
+    except ValueError:
+        return content

@@ -1,0 +1,122 @@
+"""From a plan to its stages and subjects: every folder and file of it is read here, before anything is played."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from toolorchestra.core.errors import ToolOrchestraError
+from toolorchestra.core.resources import Tool
+from toolorchestra.training.evaluate.casting import Variant, cast_of
+from toolorchestra.training.evaluate.plan import EvaluationPlan, Questions, Suite, Tau2, Worlds
+from toolorchestra.training.evaluate.real_tools import real_tools
+from toolorchestra.training.evaluate.records import Ceiling
+from toolorchestra.training.evaluate.stages import UNUSED_URL, Stage, slug, world_tools
+from toolorchestra.training.evaluate.subjects import Subject, dialogue_subjects, question_subjects, world_subjects
+from toolorchestra.worlds.loading import load_world
+from toolorchestra.worlds.questions import QuestionTask
+from toolorchestra.worlds.simulation.cases import TaskBook
+from toolorchestra.worlds.simulation.profiles import Cast
+from toolorchestra.worlds.tasks import Task
+from toolorchestra.worlds.world import World
+
+
+@dataclass(frozen=True)
+class Staged:
+    """All that is played. ``casts`` are by stage."""
+
+    plan: EvaluationPlan
+    stages: Mapping[str, Stage]
+    casts: Mapping[str, Cast]
+    subjects: tuple[Subject, ...]
+    ceilings: dict[tuple[str, str], Ceiling] = field(default_factory=dict)  # computed as they are needed
+
+    @cached_property
+    def book(self) -> TaskBook:
+        """What simulated experts know tasks by."""
+        worlds: dict[str, tuple[World, dict[str, Task]]] = {}
+        questions: dict[str, QuestionTask] = {}
+        for subject in self.subjects:
+            world = self.stages[subject.stage].world
+            match subject.source:
+                case Task() as task if world is not None:
+                    worlds.setdefault(world.name, (world, {}))[1][task.id] = task
+                case QuestionTask() as question:
+                    questions[question.id] = question
+                case _:
+                    pass
+        return TaskBook([(world, list(tasks.values())) for world, tasks in worlds.values()], questions.values())
+
+
+def stage_plan(plan: EvaluationPlan, *, base_url: str = UNUSED_URL, namespace: str = "default") -> Staged:
+    """Read everything that the plan names. Raises what the loaders raise, with the suite in the message."""
+    builder = _Builder(plan, base_url, namespace)
+    subjects: list[Subject] = []
+    for suite in plan.suites:
+        try:
+            subjects.extend(builder.suite(suite))
+        except ToolOrchestraError as error:
+            error.message = f"suite {suite.label}: {error.message}"
+            raise
+    return Staged(plan, builder.stages, builder.casts, tuple(subjects))
+
+
+class _Builder:
+    """Makes stages as suites need them; suites that need the same one share it."""
+
+    def __init__(self, plan: EvaluationPlan, base_url: str, namespace: str) -> None:
+        self._plan, self._base_url, self._namespace = plan, base_url, namespace
+        self.stages: dict[str, Stage] = {}
+        self.casts: dict[str, Cast] = {}
+
+    def suite(self, suite: Suite) -> Iterator[Subject]:
+        seed = self._plan.seed
+        match suite:
+            case Worlds():
+                for folder in suite.folders:
+                    world = load_world(folder)
+                    stage = self._world(suite.kind, folder, world)
+                    yield from world_subjects(suite, folder, world.name, stage=stage, seed=seed)
+            case Questions():
+                yield from question_subjects(suite, stage=self._questions(), seed=seed)
+            case Tau2():
+                world = load_world(suite.world)
+                stage = self._world("worlds", suite.world, world)
+                yield from dialogue_subjects(suite, world.name, stage=stage, seed=seed)
+
+    def _world(self, kind: str, folder: str, world: World) -> str:
+        variant = Variant.PLAIN if kind == "preferences" else Variant(kind)
+        name = slug(world.name if variant is Variant.PLAIN else f"{world.name}-{variant}")
+        if name not in self.stages:
+            salt = f"{self._plan.seed}/{world.name}" if variant is Variant.RENAMED else ""
+            seed = self._plan.seed
+            tools, functions = world_tools(world, where=folder, namespace=self._namespace, seed=seed, renamed=salt)
+            self._add(name, variant, tools=tools, world=world, functions=functions)
+        return name
+
+    def _questions(self) -> str:
+        if "questions" not in self.stages:
+            self._add("questions", Variant.PLAIN, tools=real_tools(self._plan.tools, namespace=self._namespace))
+        return "questions"
+
+    def _add(
+        self,
+        name: str,
+        variant: Variant,
+        *,
+        tools: Sequence[Tool],
+        world: World | None = None,
+        functions: Mapping[str, str] | None = None,
+    ) -> None:
+        cast = cast_of(self._plan.cast, variant)
+        self.casts[name] = cast
+        self.stages[name] = Stage(
+            name=name,
+            experts=cast.experts(self._base_url, namespace=self._namespace),
+            tools=tools,
+            limits=self._plan.limits.episode,
+            world=world,
+            functions=functions or {},
+            base_url=self._base_url,
+            namespace=self._namespace,
+            latency_seed=self._plan.seed,
+        )

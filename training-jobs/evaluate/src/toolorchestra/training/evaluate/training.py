@@ -1,0 +1,115 @@
+"""What text-only routers learn from: requests of training tasks, and which experts are right on them, by simulation."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from toolorchestra.training.evaluate.casting import Variant, cast_of
+from toolorchestra.training.evaluate.plan import EvaluationPlan, Training
+from toolorchestra.training.evaluate.routers.learning import (
+    Classifier,
+    Embeddings,
+    TextRouter,
+    TfIdf,
+    Vectors,
+    embed_beside,
+    fit,
+)
+from toolorchestra.training.evaluate.routers.situation import Card, Situation
+from toolorchestra.training.evaluate.staging import Staged
+from toolorchestra.worlds.loading import load_tasks
+from toolorchestra.worlds.questions import QuestionTask, read_questions
+from toolorchestra.worlds.simulation.drawing import is_right
+from toolorchestra.worlds.tasks import Task
+
+TEXT_ROUTERS: Final = ("lexical", "embedding")
+LEAST: Final = 20  # requests to learn from; fewer teach nothing
+EMBEDDED: Final = 150  # requests that the embedding router learns from: a sentence takes some 50 ms of a core
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """Whom a text-only router asks, by request and stage: settled before the start, since it depends on nothing else."""
+
+    by_stage: Mapping[tuple[str, frozenset[str]], str]
+
+    def choose(self, situation: Situation) -> str | None:
+        names = frozenset(card.name for card in situation.experts)
+        return self.by_stage.get((situation.opening, names))
+
+    def goes_on(self, situation: Situation) -> bool:  # noqa: ARG002 - it has chosen, by the request alone
+        return False
+
+
+def text_choices(staged: Staged) -> dict[str, Choices]:
+    """The choices of the text-only routers that the plan names. Raises MissingEmbedderError."""
+    wanted = [name for name in staged.plan.policies if name in TEXT_ROUTERS]
+    if not wanted:
+        return {}
+    learned = training_set(staged.plan)
+    return {name: _choices(staged, _vectors(name, staged, learned), _lesson(name, learned)) for name in wanted}
+
+
+def _lesson(name: str, learned: Sequence[Task | QuestionTask]) -> Sequence[Task | QuestionTask]:
+    """What a router learns from, drawn evenly where that is less than all."""
+    if name != "embedding" or len(learned) <= EMBEDDED:
+        return learned
+    return [learned[place * len(learned) // EMBEDDED] for place in range(EMBEDDED)]
+
+
+def _vectors(name: str, staged: Staged, learned: Sequence[Task | QuestionTask]) -> Vectors:
+    if name == "embedding":
+        width = staged.plan.limits.parallel
+        return Embeddings(lambda texts: embed_beside(texts, width))
+    described = [card.description for stage in staged.stages.values() for card in stage.cards.values()]
+    openings = [opening_of(task) for task in learned] or [subject.opening for subject in staged.subjects]
+    return TfIdf((*described, *openings))
+
+
+def _choices(staged: Staged, vectors: Vectors, learned: Sequence[Task | QuestionTask]) -> Choices:
+    described = [card.description for stage in staged.stages.values() for card in stage.cards.values()]
+    vectors.rows([*described, *(subject.opening for subject in staged.subjects), *map(opening_of, learned)])
+    router = TextRouter(vectors, _classifier(staged, vectors, learned))
+    found: dict[tuple[str, frozenset[str]], str] = {}
+    for subject in staged.subjects:
+        cards = staged.stages[subject.stage].cards
+        chosen = router.choose(_beginning(subject.opening, cards.values()))
+        if chosen is not None:
+            found[subject.opening, frozenset(cards)] = chosen
+    return Choices(found)
+
+
+def _beginning(opening: str, cards: Iterable[Card]) -> Situation:
+    return Situation(opening, "", (), tuple(cards), frozenset())
+
+
+def _classifier(staged: Staged, vectors: Vectors, learned: Sequence[Task | QuestionTask]) -> Classifier | None:
+    if len(learned) < LEAST:
+        return None
+    cast = cast_of(staged.plan.cast, Variant.PLAIN)
+    right = [[is_right(staged.plan.seed, task, profile) for profile in cast] for task in learned]
+    return fit(vectors.rows([opening_of(task) for task in learned]), cast.names, np.array(right, dtype=np.float64))
+
+
+def training_set(plan: EvaluationPlan) -> list[Task | QuestionTask]:
+    """The tasks to learn from. Raises InvalidWorldError."""
+    training, found = plan.training, list[Task | QuestionTask]()
+    for folder in training.folders:
+        found.extend(_some(load_tasks(folder), training))
+    if training.questions:
+        found.extend(islice(read_questions(Path(training.questions)), training.count))
+    return found
+
+
+def _some(tasks: Iterable[Task], training: Training) -> Iterable[Task]:
+    wanted = set(training.split)
+    return islice((task for task in tasks if not wanted or wanted & set(task.split)), training.count)
+
+
+def opening_of(task: Task | QuestionTask) -> str:
+    """What the user says first."""
+    return task.question if isinstance(task, QuestionTask) else task.user.opening
