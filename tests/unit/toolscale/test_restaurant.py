@@ -100,7 +100,7 @@ def test_what_the_policy_forbids_is_refused(built):
         "too_soon_or_far": Call("reserve_table", {**wanted, "starts_at": "2027-01-13T19:00", "place": "booth"}),
         "no_table": Call("reserve_table", {**wanted, "party": 8, "place": "window"}),
         "tables_free": Call("join_waiting_list", wanted),
-        "invalid_time": Call("join_waiting_list", {**wanted, "starts_at": "2026-13-40T19:00"}),
+        "invalid_arguments": Call("join_waiting_list", {**wanted, "starts_at": "2026-13-40T19:00"}),
         "not_changeable": Call("cancel_reservation", {"reservation_id": dined}),
         "not_valid": Call("redeem_voucher", {"voucher_id": spoilt}),
         "not_to_take_away": Call(

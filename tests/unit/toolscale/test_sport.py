@@ -95,7 +95,7 @@ def test_what_the_policy_forbids_is_refused(built):
         "open_fines": Call("book_court", {"member_id": blocked, **wanted}),
         "not_bookable_then": Call("book_court", {"member_id": free, **wanted, "starts_at": "2026-05-26T10:00"}),
         "invalid_time": Call("book_court", {"member_id": free, **wanted, "starts_at": "2026-05-20T22:00"}),
-        "invalid_date": Call("book_court", {"member_id": free, **wanted, "starts_at": "2026-13-40T22:00"}),
+        "invalid_arguments": Call("book_court", {"member_id": free, **wanted, "starts_at": "2026-13-40T22:00"}),
         "too_late": Call("appeal_fine", {"fine_id": late, "ground": "mistake", "statement": "no"}),
         "has_bookings": Call("freeze_membership", {"member_id": booked["member_id"], "until": "2026-08-01"}),
     }
