@@ -16,6 +16,7 @@ import yaml
 
 from infra.cluster import record
 from infra.cluster.build import Store, default_cache
+from infra.cluster.machine import require_node_host
 from infra.cluster.node import Node
 from infra.cluster.steps import ClusterError, run, wait_for
 from infra.cluster.teardown import down, is_running
@@ -32,6 +33,12 @@ def web_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     archive = tmp_path_factory.mktemp("images") / "web.tar"
     busybox_image(IMAGE, {"/v1/models": MODELS}).write(archive, machine=os.uname().machine)
     return archive
+
+
+@pytest.fixture(scope="session", autouse=True)
+def packages() -> None:
+    """What a node needs of the machine: traces are looked for with it, before the first node installs it."""
+    require_node_host()
 
 
 @pytest.fixture

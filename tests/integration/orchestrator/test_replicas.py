@@ -279,6 +279,24 @@ def test_a_replica_that_is_told_to_stop_hands_its_runs_over(
     assert platform.violations() == []
 
 
+def test_a_replica_that_stops_closes_the_connection_of_whoever_still_asks_it(
+    platform: Platform, replicas: tuple[Replica, Replica], provider: CountingProvider, background: ThreadPoolExecutor
+) -> None:
+    first, _ = replicas
+    asked = len(provider.bill.entries)
+    provider.behave(Behaviour(text="Handed over."))
+    provider.once(Behaviour(hang_after=0))
+    background.submit(ask, platform, first, "Question", metadata={"name": "lingering"})
+    wait_until(lambda: len(provider.bill.entries) == asked + 1)
+    client = platform.http(url=first.url)
+    stopping = background.submit(first.stop)
+    wait_until(lambda: client.get("/readyz").status_code == 503)
+    refused = client.post("/v1/chat/completions", json={"model": "manager", "messages": [{"role": "user", "content": "?"}]})
+    assert (refused.status_code, refused.headers["connection"]) == (503, "close"), "so that a retry reaches another replica"
+    stopping.result()
+    wait_until(lambda: platform.ended(platform.run_named("lingering")))
+
+
 def test_a_run_under_way_is_handed_over_at_its_next_transition(
     platform: Platform, replicas: tuple[Replica, Replica], provider: CountingProvider, background: ThreadPoolExecutor
 ) -> None:

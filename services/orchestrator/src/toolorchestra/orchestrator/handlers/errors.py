@@ -17,6 +17,7 @@ from toolorchestra.core.errors import (
 )
 from toolorchestra.core.loop.journal import DeniedError
 from toolorchestra.core.openai import error_body
+from toolorchestra.orchestrator.factory import Factory
 from toolorchestra.orchestrator.services.passed import PassedCallError
 
 logger = structlog.get_logger(__name__)
@@ -32,10 +33,16 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, on_unexpected)
 
 
-async def on_ours(_: Request, error: Exception) -> JSONResponse:
-    """An error raised on purpose. What is refused for good, or failed at a price, must not be retried: one would be three."""
+async def on_ours(request: Request, error: Exception) -> JSONResponse:
+    """An error raised on purpose. What is refused for good, or failed at a price, must not be retried: one would be three.
+
+    A process that stops closes the connection with its refusal: a retry on the same one would come back to it.
+    """
     assert isinstance(error, ToolOrchestraError)  # noqa: S101 - registered for this type only
     headers = {}
+    factory = getattr(request.app.state, "factory", None)  # not there before the start
+    if isinstance(factory, Factory) and factory.draining:
+        headers["connection"] = "close"
     if isinstance(error, DeniedError) and error.denial.unit == SLOTS:
         error = RateLimitedError(error.message, hint="send it again when one of them has ended")
     if isinstance(error, BudgetExceededError) or (isinstance(error, PassedCallError) and error.final):
