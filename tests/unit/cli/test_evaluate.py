@@ -29,7 +29,8 @@ def test_it_prints_tables_and_writes_report_page_and_picture(folder, tmp_path, c
     out = tmp_path / "out"
     assert run(["evaluate", plan(folder, "a"), "--out", str(out)]) == 0
     told = capsys.readouterr()
-    assert "* golden" in told.out
+    assert "\n  golden " in told.out  # a bound is nobody's rival
+    assert "\n* strongest" in told.out
     assert "8 episodes, 0 of them recorded already" in told.err
     assert {path.name for path in out.iterdir()} == {"episodes.jsonl", "report.json", "report.html", "pareto.svg"}
     assert run(["evaluate", plan(folder, "a"), "--out", str(out)]) == 0

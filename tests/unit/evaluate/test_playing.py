@@ -1,22 +1,29 @@
 """Episodes in memory: what must come out exactly, what must come out on average, and that it always comes out alike."""
 
 import asyncio
+import json
 import shutil
 from collections import defaultdict
+from dataclasses import replace
 from math import sqrt
 from pathlib import Path
 
 import pytest
 
+from toolorchestra.training.evaluate.episodes import entries_of
 from toolorchestra.training.evaluate.errors import InvalidPlanError
 from toolorchestra.training.evaluate.evaluating import Evaluation
+from toolorchestra.training.evaluate.judging import make_jury
+from toolorchestra.training.evaluate.memory import MemoryPlayer
 from toolorchestra.training.evaluate.output import JSON_NAME
 from toolorchestra.training.evaluate.records import ErrorKind, read_records
+from toolorchestra.training.evaluate.staging import stage_plan
 from toolorchestra.training.toolscale.building import build_domain, write_domain
 from toolorchestra.training.toolscale.domain import domain_names, find_domain
+from toolorchestra.worlds.loading import load_tasks
 from toolorchestra.worlds.questions import read_questions
 from toolorchestra.worlds.simulation.drawing import is_right
-from toolorchestra.worlds.simulation.profiles import draw_cast
+from toolorchestra.worlds.simulation.profiles import Cast, draw_cast
 
 WORLDS = {"kind": "worlds", "folders": ["railway"], "count": 6}
 QA = {"kind": "qa", "file": "questions.jsonl", "count": 8}
@@ -173,3 +180,40 @@ def test_a_tool_that_fails_by_mistake_is_an_environment_failure(material, a_plan
     recorded = read_records(tmp_path / "out" / "episodes.jsonl")
     assert {one.error for one in recorded.episodes} == {ErrorKind.ENVIRONMENT}
     assert "the table is gone" in recorded.stopped.reason
+
+
+@pytest.mark.parametrize("fault", ["refusals", "timeouts"])
+def test_experts_that_always_fail_are_wrong_and_no_failure_of_the_environment(fault, a_plan):
+    staged = stage_plan(a_plan(policies=["cheapest", "strongest", "monolith:*"], suites=[WORLDS | {"count": 2}]))
+    faults = {"refusals": 0.0, "truncations": 0.0, "timeouts": 0.0, fault: 1.0}
+    failing = {
+        name: Cast(cast.seed, cast.split, tuple(replace(one, skills={}, base=-50.0, **faults) for one in cast))
+        for name, cast in staged.casts.items()
+    }
+    staged = replace(staged, casts=failing)
+    entries = entries_of(staged)
+    player = MemoryPlayer(staged, make_jury(staged), entries, {})
+    episodes = asyncio.run(player.play([entry.job for entry in entries]))
+    assert len(episodes) == len(entries) > 6
+    assert not any(one.success for one in episodes)
+    assert {one.error for one in episodes} <= {None, ErrorKind.TIMEOUT}
+
+
+def test_tau2_is_played_in_a_world_with_the_same_tools(material, a_plan, tmp_path):
+    tasks = list(load_tasks(material / "railway"))[:3]
+    records = [
+        {
+            "id": number,
+            "user_scenario": {"instructions": {"task_instructions": "", "reason_for_call": task.user.opening}},
+            "evaluation_criteria": {
+                "actions": [{"name": one.tool, "arguments": one.arguments} for one in task.golden],
+                "communicate_info": [fact.value for fact in task.facts if isinstance(fact.value, str)],
+            },
+        }
+        for number, task in enumerate(tasks)
+    ]
+    (tmp_path / "tasks.json").write_text(json.dumps(records))
+    suite = {"kind": "tau2", "file": str(tmp_path / "tasks.json"), "world": "railway", "domain": "railway"}
+    episodes, _ = played(a_plan(suites=[suite], policies=["golden", "nothing"]), tmp_path / "out")
+    assert rates(episodes) == {"golden": 1.0, "nothing": 0.0}
+    assert {one.topic for one in episodes} == {"railway"}

@@ -73,6 +73,7 @@ class PromptedPolicy(Policy):
         self._manager = manager
         self._models = models
         self._kept: tuple[str, _Menu] | None = None  # by the run's id
+        self._newest: tuple[list[Turn], _Written] | None = None  # the prompt after these turns
         self._said: dict[int, tuple[Turn, _Written]] = {}  # messages of finished turns, by number
 
     @override
@@ -126,6 +127,13 @@ class PromptedPolicy(Policy):
         return self._kept[1]
 
     def _prompt(self, view: View) -> _Written:
+        """The prompt of this moment. It is wanted twice, for the quote and for the question, with the same turns behind it."""
+        told = [turn for turn in view.state.turns if turn.decided is not None and turn.calls]
+        if self._newest is None or not _same(self._newest[0], told):
+            self._newest = told, self._write_prompt(view)
+        return self._newest[1]
+
+    def _write_prompt(self, view: View) -> _Written:
         room = (self._manager.context_tokens - view.state.run.limits.max_output_tokens) * BYTES_PER_TOKEN
         return messages_of(view, max(room, 1024), self._turn)
 
@@ -135,6 +143,10 @@ class PromptedPolicy(Policy):
         if kept is None or kept[0] is not turn:
             kept = self._said[turn.number] = turn, _written(_turn_messages(state, turn))
         return kept[1]
+
+
+def _same(turns: Sequence[Turn], others: Sequence[Turn]) -> bool:
+    return len(turns) == len(others) > 0 and all(one is other for one, other in zip(turns, others, strict=True))
 
 
 def messages_of(view: View, room_bytes: int, written: Callable[[State, Turn], _Written]) -> _Written:

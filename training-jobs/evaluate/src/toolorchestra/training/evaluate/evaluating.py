@@ -14,7 +14,7 @@ from toolorchestra.training.evaluate.errors import InvalidPlanError
 from toolorchestra.training.evaluate.http_models import HttpModels
 from toolorchestra.training.evaluate.judging import Jury, judge_key, make_jury
 from toolorchestra.training.evaluate.memory import MemoryPlayer
-from toolorchestra.training.evaluate.output import write_report
+from toolorchestra.training.evaluate.output import write_picture, write_report
 from toolorchestra.training.evaluate.plan import EvaluationPlan
 from toolorchestra.training.evaluate.processes import ProcessPlayer
 from toolorchestra.training.evaluate.records import Recorded, RecordFile, read_records
@@ -116,4 +116,4 @@ def memory_player(prepared: Prepared, stack: AsyncExitStack) -> Player:
 def report_on(staged: Staged, recorded: Recorded, folder: Path) -> Done:
     """Write the report of what is recorded. Raises InvalidPlanError when nothing is."""
     report = build_report(recorded, staged.plan.reported(), skills=skill_rows(staged, recorded.episodes))
-    return Done(report, write_report(report, folder), folder)
+    return Done(report, (*write_report(report, folder), write_picture(report, folder)), folder)

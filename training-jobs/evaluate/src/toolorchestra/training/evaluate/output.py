@@ -12,11 +12,16 @@ HTML_NAME: Final = "report.html"
 PICTURE_NAME: Final = "pareto.svg"
 
 
-def write_report(report: Report, folder: Path) -> tuple[Path, ...]:
-    """Write JSON, page and picture, each whole or not at all; their paths."""
+def write_report(report: Report, folder: Path) -> tuple[Path, Path]:
+    """Write JSON and page, each whole or not at all; their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    contents = {JSON_NAME: to_json(report), HTML_NAME: to_html(report), PICTURE_NAME: pareto_file(report.policies)}
-    return tuple(_write(folder / name, text) for name, text in contents.items() if text)
+    return _write(folder / JSON_NAME, to_json(report)), _write(folder / HTML_NAME, to_html(report))
+
+
+def write_picture(report: Report, folder: Path) -> Path:
+    """Write the Pareto picture as a file of its own; its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return _write(folder / PICTURE_NAME, pareto_file(report.policies))
 
 
 def _write(path: Path, text: str) -> Path:

@@ -60,11 +60,7 @@ def pareto_svg(policies: Sequence[PolicyFigures]) -> str:
     )
 
 
-_ALONE: Final = (
-    "svg{--back:#fff;--ink:#1b1f24;--soft:#59636e;--line:#d6dbe1;--accent:#0a5fb4;font:12px system-ui,sans-serif;"
-    "background:var(--back)}"
-    "@media(prefers-color-scheme:dark){svg{--back:#14181d;--ink:#e7eaee;--soft:#9aa5b1;--line:#323a44;--accent:#6cb2ff}}"
-)
+_COLOURS: Final = {"back": "#fff", "ink": "#1b1f24", "soft": "#59636e", "line": "#d6dbe1", "accent": "#0a5fb4"}
 _DRAWN: Final = (".grid", ".tick", ".front", ".whisker", ".best", "svg g")
 
 
@@ -74,11 +70,12 @@ def pareto_file(policies: Sequence[PolicyFigures]) -> str:
     if not picture:
         return ""
     css = files("toolorchestra.training.evaluate").joinpath("page.css").read_text(encoding="utf-8")
-    rules = "".join(
-        line for line in css.splitlines() if line.startswith((".grid", ".tick", ".front", ".whisker", ".best", "svg g"))
-    )
+    rules = "".join(line for line in css.splitlines() if line.startswith(_DRAWN))
+    for name, colour in _COLOURS.items():  # not every program that shows a picture knows variables
+        rules = rules.replace(f"var(--{name})", colour)
     opening = f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" '
-    body = picture.removeprefix("<svg ").replace("</svg>", f"<style>{_ALONE}{rules}</style></svg>")
+    body = picture.removeprefix("<svg ").replace("</svg>", f"<style>svg{{font:12px system-ui,sans-serif}}{rules}</style></svg>")
+    body = body.replace(">", f'><rect width="{WIDTH}" height="{HEIGHT}" fill="{_COLOURS["back"]}"/>', 1)
     return f"{opening}{body}\n"
 
 
@@ -92,18 +89,22 @@ def _point(figures: PolicyFigures) -> Point | None:
 
 
 def cost_axis(costs: Sequence[float]) -> Axis:
-    """Linear from 0, or by powers of ten when costs lie far apart (and none is free)."""
-    low, high = min(costs), max(costs)
+    """Linear from 0, or by powers of ten when costs lie far apart; what is free then stands at the left edge."""
+    paid = [cost for cost in costs if cost > 0]
+    high = max(costs)
     width = WIDTH - LEFT - RIGHT
-    if low <= 0 or high / low < LOG_FROM:
+    if not paid or high / min(paid) < LOG_FROM:
         step = nice_step(high * 1.05 or 1.0)
         top = step * math.ceil(high * 1.02 / step) or step
         return Axis(lambda cost: LEFT + width * cost / top, tuple(step * n for n in range(round(top / step) + 1)))
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high * 1.02))
-    return Axis(
-        lambda cost: LEFT + width * (math.log10(cost) - first) / (last - first),
-        tuple(10.0**power for power in range(first, last + 1)),
-    )
+    first, last = math.floor(math.log10(min(paid))), math.ceil(math.log10(high * 1.02))
+    first -= len(paid) < len(costs)  # a decade of room between the cheapest and what is free
+
+    def place(cost: float) -> float:
+        return LEFT + width * (math.log10(cost) - first) / (last - first) if cost > 0 else LEFT
+
+    free = [0.0] if len(paid) < len(costs) else [10.0**first]
+    return Axis(place, (*free, *(10.0**power for power in range(first + 1, last + 1))))
 
 
 def success_axis(lows: Sequence[float], highs: Sequence[float]) -> Axis:

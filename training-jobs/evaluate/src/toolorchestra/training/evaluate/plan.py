@@ -29,6 +29,7 @@ ROUTERS: Final = (
     "embedding",
     "oracle",
 )
+BOUNDS: Final = frozenset({"golden", "nothing", "oracle"})
 MODELS: Final = ("monolith", "prompted", "orchestrator")  # written as `kind:name`
 EVERY: Final = "*"
 
@@ -93,7 +94,6 @@ class Tau2(Strict):
     domain: str | None = Field(default=None, description="Default: the name of the file's folder.")
     count: PositiveInt | None = None
     name: str = Field(default="tau2", pattern=r"^[A-Za-z0-9._-]+$", description="In the report.")
-    turns: PositiveInt = Field(default=12, description="Most messages of the user in one conversation.")
 
     @property
     def label(self) -> str:
@@ -220,6 +220,7 @@ class EvaluationPlan(Strict):
             run_link=wanted.run_link,
             settings=_settings(self),
             worst=wanted.worst,
+            bounds=BOUNDS,
         )
 
 

@@ -43,6 +43,7 @@ class Plan:
 
     ``policy`` against ``baseline`` on success is the primary comparison. ``untrained`` names the policy that the paper's
     preference score measures against. ``run_link`` is an address with ``{run_id}`` in it. ``settings`` is printed as given.
+    ``bounds`` are policies that nobody can have, such as an oracle: they are shown, and beat none of the others.
     """
 
     policy: str | None = None
@@ -54,6 +55,7 @@ class Plan:
     run_link: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
     worst: int = 10
+    bounds: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if self.run_link and not self.run_link.startswith(_LINKS):
@@ -210,7 +212,7 @@ def _policies(recorded: Recorded, by_policy: Mapping[str, list[Episode]], plan: 
             errors[episode.policy][episode.error] += 1
     figures = {name: rates(episodes, plan.drawing, name=name) for name, episodes in by_policy.items()}
     points = {name: (one.cost_per_task.value or 0.0, one.success.value or 0.0) for name, one in figures.items()}
-    front = pareto_front(points)
+    front = pareto_front({name: point for name, point in points.items() if name not in plan.bounds})
     return tuple(
         PolicyFigures(
             policy=name,

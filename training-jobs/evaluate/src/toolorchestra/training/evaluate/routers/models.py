@@ -6,17 +6,25 @@ free, and of no latency of their own.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias
 
 from typing_extensions import override
 
-from toolorchestra.core.chat import ChatModels, ChatReply, ChatRequest, ChatToolCall, CompletionReply, CompletionRequest
+from toolorchestra.core.chat import (
+    ChatModels,
+    ChatReply,
+    ChatRequest,
+    ChatToolCall,
+    CompletionReply,
+    CompletionRequest,
+    WireTool,
+)
 from toolorchestra.core.errors import InvalidRequestError, NotFoundError
 from toolorchestra.core.pricing import Usage
 from toolorchestra.training.evaluate.routers.acting import GIVE_UP, Action, Ask, Chooser, Make, Say, next_action
-from toolorchestra.training.evaluate.routers.situation import Card, Situation, Step, read_situation
+from toolorchestra.training.evaluate.routers.situation import Card, Situation, read_situation
 
 Actor: TypeAlias = Callable[[Situation], Action]
 NOTHING: Final = "…"
@@ -74,22 +82,24 @@ class RouterModels(ChatModels):
         actor = self._actors.get(name)
         if actor is None:
             raise NotFoundError(f"there is no router {name!r}", param="model", hint=f"there are {', '.join(self._actors)}")
-        seen = read_situation(request.messages, request.tools, self._cards)
-        functions = {self._plain.get(function, function): function for function in seen.functions}
-        plainly = self._plainly(seen, frozenset(functions))
-        return _reply(actor(plainly), plainly, functions)
+        seen = read_situation(request.messages, request.tools, self._cards, plain=self._plain)
+        action = actor(seen)
+        return _reply(action, seen, self._function(action, request.tools))
 
     @override
     async def complete(self, request: CompletionRequest) -> CompletionReply:
         """Raises InvalidRequestError: a router reads messages."""
         raise InvalidRequestError(f"{request.target.name!r} answers chat requests only", param="model")
 
-    def _plainly(self, seen: Situation, functions: frozenset[str]) -> Situation:
-        steps = tuple(Step(self._plain.get(one.name, one.name), one.arguments, one.content, one.ok) for one in seen.steps)
-        return replace(seen, steps=steps, functions=functions)
+    def _function(self, action: Action, tools: Sequence[WireTool]) -> str:
+        """The function that is offered here for the tool that an action calls."""
+        if not isinstance(action, Make):
+            return ""
+        names = (str(tool.get("function", {}).get("name", "")) for tool in tools)
+        return next((name for name in names if self._plain.get(name, name) == action.name), action.name)
 
 
-def _reply(action: Action, seen: Situation, functions: Mapping[str, str]) -> ChatReply:
+def _reply(action: Action, seen: Situation, function: str) -> ChatReply:
     match action:
         case Say(text=text):
             return ChatReply(text or GIVE_UP, Usage())
@@ -97,8 +107,8 @@ def _reply(action: Action, seen: Situation, functions: Mapping[str, str]) -> Cha
             context = seen.transcript
             asked = {"question": seen.opening, **({"context": context} if context else {})}
             return _calling(expert, asked)
-        case Make(name=name, arguments=arguments):
-            return _calling(functions.get(name, name), arguments)
+        case Make(arguments=arguments):
+            return _calling(function, arguments)
 
 
 def _calling(name: str, arguments: Mapping[str, Any]) -> ChatReply:

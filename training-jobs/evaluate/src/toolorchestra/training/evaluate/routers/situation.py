@@ -7,6 +7,8 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from types import MappingProxyType
 from typing import Any, Final
 
 from toolorchestra.core.chat import WireMessage, WireTool, content_text
@@ -17,7 +19,7 @@ _CALL: Final = re.compile(r"\[call \d+/\d+\] ")
 _LEFT: Final = re.compile(r"\n\[left: [^\n]*\]\Z")
 _BAD: Final = re.compile(r"\[(?:error|timeout|denied|unknown)\] ")
 _PREFERENCE: Final = "\n\nPreference: "
-_QUESTION: Final = "question"
+KEPT: Final = 4_096  # steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ def card_of(function: Function) -> Card:
     return Card(function.name, function.description, function.price, function.strength, function.typical_latency_ms or 0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Step:
     """One call that was made. ``content`` is the result without the loop's marks; ``ok``: it was a good one."""
 
@@ -55,7 +57,7 @@ class Step:
         """What makes two calls the same."""
         return self.name, json.dumps(self.arguments, sort_keys=True, ensure_ascii=False)
 
-    @property
+    @cached_property
     def line(self) -> str:
         """The step as an expert reads it: one JSON object."""
         call = {"name": self.name, "arguments": self.arguments}
@@ -64,14 +66,13 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """A moment of an episode. ``session`` names the episode where it is known; ``closing``: only an answer counts now."""
+    """A moment of an episode. ``closing``: only an answer counts now."""
 
     opening: str
     preference: str
     steps: tuple[Step, ...]
     experts: tuple[Card, ...]
     functions: frozenset[str]
-    session: str | None = None
     closing: bool = False
 
     @property
@@ -96,18 +97,22 @@ class Situation:
 
 
 def read_situation(
-    messages: Sequence[WireMessage], tools: Sequence[WireTool], cards: Mapping[str, Card], *, session: str | None = None
+    messages: Sequence[WireMessage],
+    tools: Sequence[WireTool],
+    cards: Mapping[str, Card],
+    *,
+    plain: Mapping[str, str] = MappingProxyType({}),
 ) -> Situation:
-    """The situation that a manager's messages tell."""
-    offered = frozenset(str(tool.get("function", {}).get("name", "")) for tool in tools)
+    """The situation that a manager's messages tell; ``plain`` names functions as experts know them."""
+    names = [str(tool.get("function", {}).get("name", "")) for tool in tools]
+    offered = frozenset(plain.get(name, name) for name in names)
     opening, preference = _opening(messages)
     return Situation(
         opening=opening,
         preference=preference,
-        steps=tuple(_steps(messages)),
+        steps=tuple(_steps(messages, plain)),
         experts=tuple(card for name, card in sorted(cards.items()) if name in offered),
         functions=offered,
-        session=session,
         closing=not tools,
     )
 
@@ -119,20 +124,23 @@ def _opening(messages: Sequence[WireMessage]) -> tuple[str, str]:
     return opening, preference
 
 
-def _steps(messages: Sequence[WireMessage]) -> Iterator[Step]:
+def _steps(messages: Sequence[WireMessage], plain: Mapping[str, str]) -> Iterator[Step]:
     results = {one.get("tool_call_id"): content_text(one.get("content")) for one in messages if one.get("role") == "tool"}
     for message in messages:
         for call in message.get("tool_calls") or ():
-            content = results.get(call["id"])
+            content, function = results.get(call["id"]), call["function"]
             if content is not None:
-                yield _step(call["function"], content)
+                name = str(function["name"])
+                yield _step(plain.get(name, name), function["arguments"] or "{}", content)
 
 
-def _step(function: Mapping[str, Any], content: str) -> Step:
-    plain = _LEFT.sub("", _CALL.sub("", content, count=1))
-    bad = _BAD.match(plain)
-    text = plain[bad.end() :] if bad else plain
-    return Step(str(function["name"]), json.loads(function["arguments"] or "{}"), text, ok=bad is None)
+@lru_cache(maxsize=KEPT)
+def _step(name: str, arguments: str, content: str) -> Step:
+    """Read once: every turn shows all the earlier ones again."""
+    unmarked = _LEFT.sub("", _CALL.sub("", content, count=1))
+    bad = _BAD.match(unmarked)
+    text = unmarked[bad.end() :] if bad else unmarked
+    return Step(name, json.loads(arguments), text, ok=bad is None)
 
 
 def _parsed(content: str) -> Any:
