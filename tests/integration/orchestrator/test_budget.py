@@ -102,7 +102,8 @@ def provider() -> Iterator[CountingProvider]:
 
 @pytest.fixture(scope="module")
 def platform(new_platform: PlatformFactory, provider: CountingProvider, tools: ToolPeer) -> Iterator[Platform]:
-    with new_platform(provider, tools, TOOLORCHESTRA_DRAIN_MS="1000") as made:
+    # A crowd may keep a replica from renewing its leases in the short time that tests of take-overs give it.
+    with new_platform(provider, tools, TOOLORCHESTRA_DRAIN_MS="1000", TOOLORCHESTRA_LEASE_MS="15000") as made:
         with made.connect() as connection:
             (name,) = connection.execute("SELECT current_database()").fetchone() or ("",)
             connection.execute(f'ALTER DATABASE "{name}" SET log_parameter_max_length_on_error = -1')

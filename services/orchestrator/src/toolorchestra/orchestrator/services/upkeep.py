@@ -97,7 +97,8 @@ class Upkeep:
                 self._manager.heard_cancel(run_id, by)
 
     async def take_over_all(self) -> None:
-        """Go on with all runs that have no owner, a few at a time, so that other replicas get their share."""
+        """Renew, then go on with all runs that have no owner, a few at a time, so that other replicas get their share."""
+        await self.keep()
         taken = TAKE_OVER_AT_ONCE
         while taken == TAKE_OVER_AT_ONCE and self._may_take_over:
             taken = await self.take_over()
