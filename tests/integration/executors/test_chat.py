@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from tests.integration.executors.making import expert_target, make_expert
-from toolorchestra.core.chat import ChatRequest, CompletionRequest, DeltaKind, InterruptedCallError, Meter
+from toolorchestra.core.chat import (
+    ChatRequest,
+    CompletionRequest,
+    DeltaKind,
+    InterruptedCallError,
+    Meter,
+    ModelRefusedError,
+    ModelTimeoutError,
+)
 from toolorchestra.core.errors import (
     EgressDeniedError,
     UnavailableError,
@@ -20,7 +28,6 @@ from toolorchestra.core.errors import (
 from toolorchestra.core.pricing import Usage
 from toolorchestra.core.tokens import input_bound_tokens
 from toolorchestra.executors.assembly import read_usage
-from toolorchestra.executors.chat import ModelRefusedError, ModelTimeoutError
 from toolorchestra.executors.factory import Toolbox, open_toolbox
 from toolorchestra.executors.testing import Behaviour, CountingProvider, Entry, ProviderConfig, SimulatedExpert
 from toolorchestra.kit.egress import EgressGuard

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 import openai
 import pytest
 
+from toolorchestra.core.chat import Meter
 from toolorchestra.core.errors import EgressDeniedError
 from toolorchestra.core.functions import ExpertTarget
 from toolorchestra.core.resources import ExpertModel
 from toolorchestra.core.testing import an_expert
 from toolorchestra.executors.assembly import Tally
-from toolorchestra.executors.chat import Meter
 from toolorchestra.executors.upstream import Post, Upstream
 from toolorchestra.kit.cluster_secrets import NoSecrets
 from toolorchestra.kit.egress import EgressGuard

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from tests.unit.orchestrator.making import RUN, asked, bodies, deltas, ended, flow, log, wish
-from toolorchestra.core.chat import ChatRequest, Meter
+from toolorchestra.core.chat import ChatRequest, Meter, ModelRefusedError
 from toolorchestra.core.errors import EgressDeniedError, UnavailableError, UpstreamError, UpstreamTimeoutError
 from toolorchestra.core.loop import facts as f
 from toolorchestra.core.loop.journal import Stamped
@@ -17,7 +17,6 @@ from toolorchestra.core.pricing import Usage
 from toolorchestra.core.resources import BudgetPolicySpec
 from toolorchestra.core.revision import pin_expert
 from toolorchestra.core.testing import a_catalog, an_expert
-from toolorchestra.executors.chat import ModelRefusedError
 from toolorchestra.ledger.transitions import RunContext
 from toolorchestra.orchestrator.services.answering import LiveAnswer, StoredAnswer
 from toolorchestra.orchestrator.services.manager import Wishes

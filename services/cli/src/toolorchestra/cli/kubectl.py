@@ -18,7 +18,6 @@ from typing import Any, Final
 
 from toolorchestra.cli.embedded.leash import leashed
 from toolorchestra.core.errors import ConflictError, NotFoundError, UnauthenticatedError, UnavailableError
-from toolorchestra.kit.kubernetes_client import person_token
 
 AUDIENCE: Final = "toolorchestra"
 COMPONENT: Final = "app.kubernetes.io/component=orchestrator"
@@ -59,6 +58,8 @@ class Cluster:
         """A token of the ServiceAccount that was named, else the person's own. Raises UnauthenticatedError without either."""
         if self.service_account is not None:
             return self.data_token()
+        from toolorchestra.kit.kubernetes_client import person_token  # noqa: PLC0415 - half a second that `ask` need not wait
+
         token = asyncio.run(person_token(self.context))
         if token is None:
             raise UnauthenticatedError(

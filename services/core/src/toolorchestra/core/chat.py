@@ -3,14 +3,16 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol, TypeAlias
+from http import HTTPStatus
+from typing import Any, Final, Protocol, TypeAlias
 
-from toolorchestra.core.errors import UpstreamError
+from toolorchestra.core.errors import UpstreamError, UpstreamTimeoutError
 from toolorchestra.core.functions import ExpertTarget
 from toolorchestra.core.pricing import Price, Usage
 
 WireMessage: TypeAlias = Mapping[str, Any]  # an OpenAI chat message
 WireTool: TypeAlias = Mapping[str, Any]  # an OpenAI function tool
+_MAY_PASS: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS)
 
 
 def content_text(content: object) -> str:
@@ -129,6 +131,25 @@ class InterruptedCallError(UpstreamError):
     def __init__(self, message: str, *, meter: Meter, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.meter = meter
+
+
+class ModelRefusedError(InterruptedCallError):
+    """The model's server answered with an error status."""
+
+    code = "upstream_refused"
+
+    def __init__(self, message: str, *, meter: Meter, status: int, hint: str | None = None) -> None:
+        super().__init__(message, meter=meter, hint=hint)
+        self.status = status
+        # The same request would be refused again; a limit or a fault of the server may pass.
+        self.retryable = status in _MAY_PASS or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+class ModelTimeoutError(InterruptedCallError, UpstreamTimeoutError):
+    """The deadline passed while the model was working."""
+
+    code = UpstreamTimeoutError.code
+    http_status = UpstreamTimeoutError.http_status
 
 
 class ChatModels(Protocol):

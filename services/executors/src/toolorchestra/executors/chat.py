@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -23,7 +22,8 @@ from toolorchestra.core.chat import (
     CompletionReply,
     CompletionRequest,
     InterruptedCallError,
-    Meter,
+    ModelRefusedError,
+    ModelTimeoutError,
 )
 from toolorchestra.core.errors import EgressDeniedError, ToolOrchestraError, UpstreamError, UpstreamTimeoutError
 from toolorchestra.core.pricing import Price, cost
@@ -40,27 +40,7 @@ _UNSENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout
 # A gateway gave up waiting; what stands behind it may have worked on.
 _PERHAPS_USED: Final = (408, 502, 504)
 _CHECK: Final = {401: "check its key", 403: "check its key", 404: "check its endpoint and spec.model"}
-_MAY_PASS: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS)
 _OWN_FIELDS: Final = frozenset({"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens"})
-
-
-class ModelRefusedError(InterruptedCallError):
-    """The model's server answered with an error status."""
-
-    code = "upstream_refused"
-
-    def __init__(self, message: str, *, meter: Meter, status: int, hint: str | None = None) -> None:
-        super().__init__(message, meter=meter, hint=hint)
-        self.status = status
-        # The same request would be refused again; a limit or a fault of the server may pass.
-        self.retryable = status in _MAY_PASS or status >= HTTPStatus.INTERNAL_SERVER_ERROR
-
-
-class ModelTimeoutError(InterruptedCallError, UpstreamTimeoutError):
-    """The deadline passed while the model was working."""
-
-    code = UpstreamTimeoutError.code
-    http_status = UpstreamTimeoutError.http_status
 
 
 @dataclass(slots=True)

@@ -5,9 +5,10 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from toolorchestra.core.registry import DiscoveredOperation
+from toolorchestra.core.resources import Tool
 
 MAX_FUNCTION_NAME: Final = 64
 SEPARATOR: Final = "__"
@@ -51,3 +52,11 @@ class Discovery:
     operations: tuple[DiscoveredOperation, ...] = ()
     problems: tuple[str, ...] = ()
     drifted: Mapping[str, str] = field(default_factory=dict)
+
+
+class Discovers(Protocol):
+    """Lists the operations of a tool's backend."""
+
+    async def discover(self, tool: Tool, *, known: Mapping[str, str] | None = None) -> Discovery:
+        """What the backend offers. ``known`` holds the hash first seen per remote name. Raises ToolOrchestraError."""
+        ...

@@ -1,21 +1,18 @@
 """Builds the executors of one process; the only place that knows how they hang together."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from opentelemetry import trace
 
 from toolorchestra.core.calls import SecretReader
-from toolorchestra.core.plugins import PluginFactory
-from toolorchestra.executors.chat import ChatClient
 from toolorchestra.executors.dispatch import Executors
 from toolorchestra.executors.expert import ExpertExecutor
 from toolorchestra.executors.http import HttpExecutor, HttpSender
-from toolorchestra.executors.mcp import McpDiscovery, McpExecutor
-from toolorchestra.executors.mcp_sessions import McpSessions
+from toolorchestra.executors.late import LateMcp, LateModels
 from toolorchestra.executors.openapi import OpenApiDiscovery, OpenApiExecutor
-from toolorchestra.executors.plugin import PluginExecutor, Plugins, installed
+from toolorchestra.executors.plugin import PluginExecutor, Plugins
 from toolorchestra.executors.probe import Prober
 from toolorchestra.executors.slots import Slots
 from toolorchestra.kit.egress import EgressGuard
@@ -26,7 +23,7 @@ class Toolbox:
     """What a process needs to call and to probe tools and models."""
 
     executors: Executors
-    models: ChatClient
+    models: LateModels
     prober: Prober
 
 
@@ -36,7 +33,6 @@ async def open_toolbox(
     secrets: SecretReader,
     *,
     allow_stdio: bool = False,
-    find_plugin: Callable[[str], PluginFactory] = installed,
     tracer: trace.Tracer | None = None,
 ) -> AsyncIterator[Toolbox]:
     """Builds everything, and closes its connections at the end. ``allow_stdio``: for manifests read from files only."""
@@ -44,21 +40,21 @@ async def open_toolbox(
     async with AsyncExitStack() as stack:
         sender = HttpSender(guard)
         stack.push_async_callback(sender.aclose)
-        sessions = McpSessions(guard, secrets, allow_stdio=allow_stdio)
-        stack.push_async_callback(sessions.aclose)
-        models = ChatClient(guard, secrets, slots=slots, tracer=tracer)
+        mcp = LateMcp(guard, secrets, allow_stdio=allow_stdio)
+        stack.push_async_callback(mcp.aclose)
+        models = LateModels(guard, secrets, slots, tracer)
         stack.push_async_callback(models.aclose)
-        plugins = Plugins(secrets, find=find_plugin)
+        plugins = Plugins(secrets)
         executors = Executors(
             {
                 "http": HttpExecutor(sender, secrets),
                 "openapi": OpenApiExecutor(sender, secrets),
-                "mcp": McpExecutor(sessions),
+                "mcp": mcp,
                 "plugin": PluginExecutor(plugins),
             },
             ExpertExecutor(models),
             slots=slots,
             tracer=tracer,
         )
-        prober = Prober(guard, secrets, openapi=OpenApiDiscovery(guard, secrets), mcp=McpDiscovery(sessions), plugins=plugins)
+        prober = Prober(guard, secrets, openapi=OpenApiDiscovery(guard, secrets), mcp=mcp, plugins=plugins)
         yield Toolbox(executors, models, prober)

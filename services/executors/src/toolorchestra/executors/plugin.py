@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from toolorchestra.executors.outcomes import failure, timed_out
 logger: Final = logging.getLogger(__name__)
 
 
+@cache  # looking through all distributions takes as long as a small call
 def installed(name: str) -> PluginFactory:
     """The factory behind an entry point. Raises InvalidManifestError that lists what is installed."""
     found = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}

@@ -27,9 +27,8 @@ from toolorchestra.core.registry import Catalog, Observation
 from toolorchestra.core.resources import ExpertModel, SecretKeyRef, Tool
 from toolorchestra.core.resources.meta import Header
 from toolorchestra.core.resources.tool import HttpBackend, PluginBackend
-from toolorchestra.executors.discovery import Discovery
+from toolorchestra.executors.discovery import Discovers, Discovery
 from toolorchestra.executors.faults import SERVED, blamed, not_served, refused, unauthorized
-from toolorchestra.executors.mcp import McpDiscovery
 from toolorchestra.executors.openapi import OpenApiDiscovery
 from toolorchestra.executors.plugin import Plugins
 from toolorchestra.executors.reading import read_capped
@@ -59,7 +58,7 @@ class Prober:
         secrets: SecretReader,
         *,
         openapi: OpenApiDiscovery,
-        mcp: McpDiscovery,
+        mcp: Discovers,
         plugins: Plugins,
         deadline_s: float = DEADLINE_S,
     ) -> None:

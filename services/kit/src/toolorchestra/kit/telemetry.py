@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
@@ -78,6 +77,8 @@ def extract(headers: Mapping[str, str]) -> Context:
 def _exporter(service: str, settings: TelemetrySettings) -> SpanExporter | None:
     exporter: SpanExporter
     if settings.otlp_endpoint:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - takes a while, and files need none
+
         exporter = OTLPSpanExporter(endpoint=f"{settings.otlp_endpoint.rstrip('/')}/v1/traces")
     elif settings.traces_folder:
         exporter = FileSpanExporter(settings.traces_folder, service=service, settings=settings)

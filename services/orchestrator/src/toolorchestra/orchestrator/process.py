@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -17,7 +17,6 @@ from toolorchestra.kit.cluster_secrets import ClusterSecrets
 from toolorchestra.kit.egress import EgressGuard
 from toolorchestra.kit.files import FileRegistry
 from toolorchestra.kit.kubernetes import KubernetesApi
-from toolorchestra.kit.kubernetes_client import open_kubernetes
 from toolorchestra.kit.secrets import ChainedSecrets, EnvironmentSecrets, ManifestSecrets
 from toolorchestra.kit.valkey_signals import open_signals
 from toolorchestra.ledger.database import Database
@@ -37,9 +36,10 @@ FIELD_MANAGER: Final = "toolorchestra-orchestrator"  # names us in the API serve
 async def open_process(settings: OrchestratorSettings) -> AsyncIterator[Factory]:
     """A running orchestrator without its HTTP server: registry watched, chores under way. Drains at the end."""
     async with AsyncExitStack() as stack:
-        factory = Factory(await _open_context(settings, stack))
+        context = await _open_context(settings, stack)
+        factory = Factory(context)
         await factory.discovery.start()
-        background = [
+        background: list[asyncio.Task[Any]] = [
             asyncio.create_task(keep_running(part.run_forever), name=name)
             for name, part in (
                 ("discovery", factory.discovery),
@@ -48,6 +48,7 @@ async def open_process(settings: OrchestratorSettings) -> AsyncIterator[Factory]
                 ("budgets", factory.budget_watch),
             )
         ]
+        background.append(asyncio.create_task(context.toolbox.models.open(), name="models"))  # while nobody waits for one yet
         try:
             yield factory
         finally:
@@ -114,6 +115,8 @@ class _Source:
 async def _open_kubernetes(settings: OrchestratorSettings, stack: AsyncExitStack) -> KubernetesApi | None:
     if not (settings.on_cluster or settings.by_kubernetes):
         return None
+    from toolorchestra.kit.kubernetes_client import open_kubernetes  # noqa: PLC0415 - only a cluster is worth the half second
+
     return await stack.enter_async_context(open_kubernetes(field_manager=FIELD_MANAGER, kubeconfig=settings.kubeconfig))
 
 

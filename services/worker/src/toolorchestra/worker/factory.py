@@ -4,17 +4,14 @@ import gc
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from functools import cache
 
 from billiard.util import get_pdeathsig
 
 from toolorchestra.core.calls import SecretReader
 from toolorchestra.core.sandbox import SandboxFindings
 from toolorchestra.executors.factory import open_toolbox
-from toolorchestra.executors.plugin import installed
 from toolorchestra.kit.cluster_secrets import ClusterSecrets, NoSecrets
 from toolorchestra.kit.egress import EgressGuard
-from toolorchestra.kit.kubernetes_client import open_kubernetes
 from toolorchestra.kit.secrets import ChainedSecrets, EnvironmentSecrets
 from toolorchestra.kit.valkey_signals import open_signals
 from toolorchestra.ledger.database import Database
@@ -40,7 +37,6 @@ class Factory:
         self._settings = settings
         self._environ = environ
         self._guard = EgressGuard(settings.egress_allow)
-        self._find_plugin = cache(installed)  # looking through all distributions takes as long as a small call
         self._findings: SandboxFindings | None = None  # of a sandbox worker
 
     @asynccontextmanager
@@ -54,7 +50,6 @@ class Factory:
                     self._guard,
                     await self._open_secrets(stack),
                     allow_stdio=bool(settings.manifests),
-                    find_plugin=self._find_plugin,
                 )
             )
             signals = open_signals(settings.signal_url.get_secret_value() if settings.signal_url else None)
@@ -75,7 +70,7 @@ class Factory:
     async def observe_sandbox(self) -> None:
         """Find out, and tell the log, which isolation code gets here."""
         addresses = sandbox.neighbours(self._settings.database_url.get_secret_value(), self._environ)
-        self._findings = await sandbox.observe(addresses, find_plugin=self._find_plugin)
+        self._findings = await sandbox.observe(addresses)
         sandbox.report(self._findings)
 
     def sandbox_reporter(self, worker: str) -> SandboxReporter | None:
@@ -103,6 +98,8 @@ class Factory:
             return ChainedSecrets(FolderSecrets(settings.manifests), EnvironmentSecrets(self._environ))
         if settings.worker_class is WorkerClass.SANDBOX:
             return NoSecrets()
+        from toolorchestra.kit.kubernetes_client import open_kubernetes  # noqa: PLC0415 - only a cluster is worth the half second
+
         opened = open_kubernetes(field_manager=FIELD_MANAGER, kubeconfig=settings.kubeconfig)
         return ClusterSecrets(await stack.enter_async_context(opened), readers=settings.secret_readers)
 

@@ -5,12 +5,13 @@ so Ctrl-C reaches the supervisor alone and it can stop them in order; if it is k
 """
 
 import asyncio
+import math
 import os
 import signal
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -33,12 +34,18 @@ class PartFailedError(UnavailableError):
     code = "part_failed"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Running:
     part: Part
     process: asyncio.subprocess.Process
     started: float
     log: Path
+    spawned_s: float = field(default_factory=time.monotonic)
+    ready_s: float = math.inf  # on the same clock
+
+    def may_serve(self, other: "_Running") -> bool:
+        """Whether ``other`` may need this part: it was started when this one was ready."""
+        return other.spawned_s >= self.ready_s
 
     def failure(self, what: str) -> PartFailedError:
         lines = self.log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
@@ -105,9 +112,11 @@ class Supervisor:
         raise self._first_failure()
 
     async def stop(self) -> None:
-        """Stop the parts, last started first, and forget the platform."""
+        """Stop the parts, each once all that may need it have ended, and forget the platform."""
         while self._running:
-            await _stop(self._running.pop())
+            last = [one for one in self._running if not any(one.may_serve(other) for other in self._running)]
+            await asyncio.gather(*map(_stop, last))
+            self._running = [one for one in self._running if one not in last]
         (self._folder / STATE_FILE).unlink(missing_ok=True)
         if self._lock is not None:
             os.close(self._lock)
@@ -138,6 +147,7 @@ class Supervisor:
             if not ready.done():
                 raise running.failure(f"was not ready after {self._startup_ms / 1000:g} s")
             await ready
+            running.ready_s = time.monotonic()
         finally:
             ready.cancel()
             ended.cancel()

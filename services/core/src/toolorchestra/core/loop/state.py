@@ -180,23 +180,26 @@ def _decided(state: State, fact: f.Decided) -> State:
         CallState(n, intent, CallPhase.CLIENT if intent.client and intent.problem is None else CallPhase.PLANNED)
         for n, intent in enumerate(fact.decision.calls, start=1)
     )
-    turn = replace(_current(state), decided=fact, interrupted=False, calls=calls)
-    return replace(_paid(_last(state, turn), fact.cost_nano_usd, fact.usage), idle_resumes=0)
+    last = _current(state)
+    cost = last.cost_nano_usd + fact.cost_nano_usd
+    turn = replace(last, decided=fact, interrupted=False, calls=calls, cost_nano_usd=cost)
+    return _paid(state, turn, fact.cost_nano_usd, fact.usage, idle_resumes=0)
 
 
 def _ask_failed(state: State, fact: f.AskFailed) -> State:
     last = state.turn
     if last is None or last.number != fact.turn:  # refused before it was asked
         return replace(state, turns=(*state.turns, Turn(fact.turn, failure=fact)))
-    failed = _last(state, replace(last, failure=fact, interrupted=False))
-    return _paid(failed, fact.cost_nano_usd, fact.usage)
+    turn = replace(last, failure=fact, interrupted=False, cost_nano_usd=last.cost_nano_usd + fact.cost_nano_usd)
+    return _paid(state, turn, fact.cost_nano_usd, fact.usage)
 
 
 def _calls_started(state: State, fact: f.CallsStarted) -> State:
-    turn = _current(state)
+    turn, lost = _current(state), sum(started.lost_nano_usd for started in fact.calls)
+    calls = {call.ordinal: call for call in turn.calls}
     for started in fact.calls:
-        before = turn.call(started.ordinal)
-        call = replace(
+        before = calls[started.ordinal]
+        calls[started.ordinal] = replace(
             before,
             phase=CallPhase.RUNNING,
             attempt=started.attempt,
@@ -204,16 +207,16 @@ def _calls_started(state: State, fact: f.CallsStarted) -> State:
             deadline=state.now + timedelta(milliseconds=started.timeout_ms),
             lost_nano_usd=before.lost_nano_usd + started.lost_nano_usd,
         )
-        turn = _with(turn, call)
-    return _paid(_last(state, turn), sum(started.lost_nano_usd for started in fact.calls), None)
+    turn = replace(turn, calls=tuple(calls.values()), cost_nano_usd=turn.cost_nano_usd + lost)
+    return _paid(state, turn, lost, None)
 
 
 def _call_finished(state: State, fact: f.CallFinished) -> State:
-    turn = _current(state)
-    call = replace(turn.call(fact.ordinal), phase=CallPhase.DONE, attempt=fact.attempt, outcome=fact.outcome)
-    paid = _paid(_last(state, _with(turn, call)), fact.outcome.cost_nano_usd, fact.outcome.usage)
-    idle = state.idle_resumes if fact.outcome.error_code == INTERRUPTED else 0
-    return _left(replace(paid, idle_resumes=idle))
+    turn, outcome = _current(state), fact.outcome
+    call = replace(turn.call(fact.ordinal), phase=CallPhase.DONE, attempt=fact.attempt, outcome=outcome)
+    turn = replace(_with(turn, call), cost_nano_usd=turn.cost_nano_usd + outcome.cost_nano_usd)
+    idle = state.idle_resumes if outcome.error_code == INTERRUPTED else 0
+    return _left(_paid(state, turn, outcome.cost_nano_usd, outcome.usage, idle_resumes=idle))
 
 
 def _continued(state: State, fact: f.Continued) -> State:
@@ -265,10 +268,12 @@ def _with(turn: Turn, call: CallState) -> Turn:
     return replace(turn, calls=calls)
 
 
-def _paid(state: State, cost_nano_usd: NanoUsd, usage: Usage | None) -> State:
-    turn = _current(state)
+def _paid(state: State, turn: Turn, cost_nano_usd: NanoUsd, usage: Usage | None, *, idle_resumes: int | None = None) -> State:
+    """The state with ``turn`` for its last one, which already counts what is paid here."""
     return replace(
-        _last(state, replace(turn, cost_nano_usd=turn.cost_nano_usd + cost_nano_usd)),
+        state,
+        turns=(*state.turns[:-1], turn),
         spent_nano_usd=state.spent_nano_usd + cost_nano_usd,
-        usage=state.usage + (usage or Usage()),
+        usage=state.usage + usage if usage is not None else state.usage,
+        idle_resumes=state.idle_resumes if idle_resumes is None else idle_resumes,
     )

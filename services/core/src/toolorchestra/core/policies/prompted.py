@@ -73,8 +73,8 @@ class PromptedPolicy(Policy):
         self._manager = manager
         self._models = models
         self._kept: tuple[str, _Menu] | None = None  # by the run's id
-        self._newest: tuple[list[Turn], _Written] | None = None  # the prompt after these turns
-        self._said: dict[int, tuple[Turn, _Written]] = {}  # messages of finished turns, by number
+        self._newest: tuple[tuple[str, list[Turn]], _Written] | None = None  # the prompt of a run after these turns
+        self._said: dict[int, tuple[Turn, _Written]] = {}  # messages of turns, by number
 
     @override
     def quote(self, view: View, *, forced: bool) -> Quote:
@@ -129,8 +129,10 @@ class PromptedPolicy(Policy):
     def _prompt(self, view: View) -> _Written:
         """The prompt of this moment. It is wanted twice, for the quote and for the question, with the same turns behind it."""
         told = [turn for turn in view.state.turns if turn.decided is not None and turn.calls]
-        if self._newest is None or not _same(self._newest[0], told):
-            self._newest = told, self._write_prompt(view)
+        # Equal is enough: a quote is made of a draft, whose turns are stored before the question is asked.
+        moment = view.state.run_id, told
+        if self._newest is None or not told or self._newest[0] != moment:
+            self._newest = moment, self._write_prompt(view)
         return self._newest[1]
 
     def _write_prompt(self, view: View) -> _Written:
@@ -140,13 +142,9 @@ class PromptedPolicy(Policy):
     def _turn(self, state: State, turn: Turn) -> _Written:
         """The messages of a turn; what is past does not change, and is written once."""
         kept = self._said.get(turn.number)
-        if kept is None or kept[0] is not turn:
+        if kept is None or kept[0] != turn:
             kept = self._said[turn.number] = turn, _written(_turn_messages(state, turn))
         return kept[1]
-
-
-def _same(turns: Sequence[Turn], others: Sequence[Turn]) -> bool:
-    return len(turns) == len(others) > 0 and all(one is other for one, other in zip(turns, others, strict=True))
 
 
 def messages_of(view: View, room_bytes: int, written: Callable[[State, Turn], _Written]) -> _Written:

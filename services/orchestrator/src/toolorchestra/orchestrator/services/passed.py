@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from toolorchestra.core.calls import CANCELLED, INTERRUPTED
-from toolorchestra.core.chat import ChatReply
+from toolorchestra.core.chat import ChatReply, ModelRefusedError
 from toolorchestra.core.errors import EgressDeniedError, UnavailableError, UpstreamError, UpstreamTimeoutError
 from toolorchestra.core.loop.facts import AskFailed, Decided, Ended, Fact
 from toolorchestra.core.loop.state import State
 from toolorchestra.core.money import NanoUsd, format_usd
 from toolorchestra.core.openai import ChatCompletionRequest, Completion, error_body
 from toolorchestra.core.pricing import Usage
-from toolorchestra.executors.chat import ModelRefusedError
 from toolorchestra.orchestrator.services.responding import DONE, data
 
 _STATUS: Final = {error.code: error.http_status for error in (EgressDeniedError, UnavailableError, UpstreamTimeoutError)}

@@ -6,9 +6,11 @@ to the descriptions. This is the simplest kind of learned
 router, after RouteLLM (arXiv 2406.18665) and the kNN and linear routers of RouterBench (arXiv 2403.12031).
 """
 
+import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import entry_points
@@ -31,6 +33,7 @@ RATE: Final = 2.0
 COST_WEIGHT: Final = 0.5  # beside an accuracy of 1, as in the reward's reference form
 RIDGE: Final = 1e-3
 MANY: Final = 64  # texts that are worth starting processes for
+_THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _WORD: Final = re.compile(r"[a-z]{3,}")
 
 
@@ -123,12 +126,27 @@ def embed_beside(texts: Sequence[str], width: int) -> NDArray[np.float32]:
         return embedder.embed(texts)
     order = sorted(range(len(texts)), key=lambda place: len(texts[place]))  # so that each process gets long and short ones
     parts = [order[start::width] for start in range(width)]
-    with ProcessPoolExecutor(width, mp_context=get_context("spawn")) as pool:
+    with _one_thread_each(), ProcessPoolExecutor(width, mp_context=get_context("spawn")) as pool:
         found = list(pool.map(_embed, [[texts[place] for place in part] for part in parts]))
     rows: NDArray[np.float32] = np.zeros((len(texts), found[0].shape[1]), dtype=np.float32)
     for part, some in zip(parts, found, strict=True):
         rows[part] = some
     return rows
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes that start in the block calculate with one thread each; with one per core they would wait for each other."""
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _embed(texts: Sequence[str]) -> NDArray[np.float32]:
