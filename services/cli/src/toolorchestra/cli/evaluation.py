@@ -20,8 +20,9 @@ from toolorchestra.cli.shell import Shell
 from toolorchestra.core.errors import UnauthenticatedError
 from toolorchestra.training.evaluate.evaluating import Evaluation
 from toolorchestra.training.evaluate.plan import EvaluationPlan, read_plan
-from toolorchestra.training.evaluate.platform import Address, Connect, PlatformEvaluation
+from toolorchestra.training.evaluate.platform import Connect, PlatformEvaluation
 from toolorchestra.training.evaluate.records import Episode
+from toolorchestra.training.evaluate.remote import Address
 from toolorchestra.training.evaluate.report import Report, to_json
 from toolorchestra.training.evaluate.terminal import print_report
 from toolorchestra.training.toolscale.qa.building import build_questions

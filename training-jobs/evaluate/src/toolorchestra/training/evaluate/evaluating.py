@@ -15,8 +15,10 @@ from toolorchestra.training.evaluate.http_models import HttpModels
 from toolorchestra.training.evaluate.judging import Jury, judge_key, make_jury
 from toolorchestra.training.evaluate.memory import MemoryPlayer
 from toolorchestra.training.evaluate.output import write_picture, write_report
+from toolorchestra.training.evaluate.parts import SkillRow
 from toolorchestra.training.evaluate.plan import EvaluationPlan
 from toolorchestra.training.evaluate.processes import ProcessPlayer
+from toolorchestra.training.evaluate.real_skills import Routes, plugin_routes, real_rows
 from toolorchestra.training.evaluate.records import Recorded, RecordFile, read_records
 from toolorchestra.training.evaluate.report import Report, build_report
 from toolorchestra.training.evaluate.running import Player, Progress, Runner
@@ -74,7 +76,7 @@ class Evaluation:
         async with AsyncExitStack() as stack:
             prepared = self.prepare(stage_plan(self.plan), await judge_models(self.plan, stack))
             player = memory_player(prepared, stack)
-            return await self.play(prepared, player)
+            return await self.play(prepared, player, plugin_routes(prepared.staged))
 
     def prepare(self, staged: Staged, judges: ChatModels | None = None, *, platform: str = "") -> Prepared:
         """Everything that is settled before the first episode; routers learn only if something is left to play."""
@@ -85,8 +87,8 @@ class Evaluation:
             self.tell(f"the routers {' and '.join(sorted(routers))} read {len(staged.subjects)} requests")
         return Prepared(staged, jury, entries, text_choices(staged) if missing else {})
 
-    async def play(self, prepared: Prepared, player: Player) -> Done:
-        """Play what is missing and write the report."""
+    async def play(self, prepared: Prepared, player: Player, routes: Routes) -> Done:
+        """Play what is missing, call the real tools by ``routes`` to measure them, and write the report."""
         path = self.folder / RECORDS_NAME
         if self.fresh:
             path.unlink(missing_ok=True)
@@ -94,7 +96,7 @@ class Evaluation:
         with RecordFile(path) as file:
             self.tell(f"{len(jobs)} episodes, {sum(job.key in file for job in jobs)} of them recorded already")
             recorded = await Runner(player, self.plan.limits, self.progress).run(jobs, file)
-        return report_on(prepared.staged, recorded, self.folder)
+        return report_on(prepared.staged, recorded, self.folder, await measured(prepared.staged, recorded, routes))
 
 
 async def judge_models(plan: EvaluationPlan, stack: AsyncExitStack) -> ChatModels | None:
@@ -113,7 +115,13 @@ def memory_player(prepared: Prepared, stack: AsyncExitStack) -> Player:
     return MemoryPlayer(prepared.staged, prepared.jury, prepared.entries, prepared.choices)
 
 
-def report_on(staged: Staged, recorded: Recorded, folder: Path) -> Done:
+async def measured(staged: Staged, recorded: Recorded, routes: Routes) -> Sequence[SkillRow]:
+    """The skills of real tools; none after an early end, which may have been theirs."""
+    return () if recorded.stopped else await real_rows(staged, routes)
+
+
+def report_on(staged: Staged, recorded: Recorded, folder: Path, real: Sequence[SkillRow] = ()) -> Done:
     """Write the report of what is recorded. Raises InvalidPlanError when nothing is."""
-    report = build_report(recorded, staged.plan.reported(), skills=skill_rows(staged, recorded.episodes))
+    skills = [*skill_rows(staged, recorded.episodes), *real]
+    report = build_report(recorded, staged.plan.reported(), skills=skills)
     return Done(report, (*write_report(report, folder), write_picture(report, folder)), folder)

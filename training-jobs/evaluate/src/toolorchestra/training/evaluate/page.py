@@ -38,7 +38,8 @@ def _sections(report: Report) -> Iterator[str]:
     names = [figures.policy for figures in report.policies]
     yield _parts("By suite", [row for row in report.parts if not row.topic], names)
     yield _parts("By topic", [row for row in report.parts if row.topic], names)
-    yield _skills(report.skills)
+    yield _skills([row for row in report.skills if not row.real])
+    yield _real_skills([row for row in report.skills if row.real])
     yield _tools(report.policies)
     yield _bias(report.policies)
     yield _preferences(report.policies)
@@ -135,21 +136,35 @@ def _parts(title: str, rows: Sequence[PartRow], names: Sequence[str]) -> str:
 
 
 def _skills(skills: Sequence[SkillRow]) -> str:
+    remark = "Measured when the expert manages alone (in brackets: the mean chance that the simulation drew for it)."
+    return _section("What the experts can do", _skill_table(skills), remark)
+
+
+def _real_skills(skills: Sequence[SkillRow]) -> str:
+    """Tools and models that nobody simulates, and what is to be known of each figure."""
+    remark = (
+        "Not simulated. Measured by calling each for the questions of a topic (in brackets: what is taken for granted, "
+        "for a tool the share of the questions whose label names it)."
+    )
+    notes = _list(list(dict.fromkeys(f"{row.expert}: {row.note}" for row in skills if row.note)))
+    return _section("What the real tools and the local model do", _skill_table(skills) + notes, remark)
+
+
+def _skill_table(skills: Sequence[SkillRow]) -> str:
     topics = sorted({row.topic for row in skills})
     known = {(row.expert, row.topic): row for row in skills}
     rows = [
-        [escape(expert), *(_skill(known.get((expert, topic))) for topic in topics)]
-        for expert in sorted({row.expert for row in skills})
+        [
+            escape(expert) + (' <span class="soft">real</span>' if is_real else ""),
+            *(_skill(known.get((expert, t))) for t in topics),
+        ]
+        for expert, is_real in sorted({(row.expert, row.real) for row in skills})
     ]
-    remark = "Measured when the expert manages alone (in brackets: the mean chance that the simulation drew for it)."
-    return _section("What the experts can do", _table(["", *map(escape, topics)], rows), remark)
+    return _table(["", *map(escape, topics)], rows)
 
 
 def _skill(row: SkillRow | None) -> str:
-    if row is None:
-        return wording.UNKNOWN
-    measured = wording.UNKNOWN if row.measured is None else f"{100 * row.measured:.0f} %"
-    return f"{measured} ({100 * row.simulated:.0f} %)"
+    return wording.UNKNOWN if row is None else wording.skill(row.measured, row.simulated)
 
 
 def _tools(policies: Sequence[PolicyFigures]) -> str:

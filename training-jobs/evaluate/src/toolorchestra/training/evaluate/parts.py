@@ -47,7 +47,8 @@ class Worst:
 class SkillRow:
     """An expert on a topic. ``simulated``: the mean chance of being right that was drawn; ``measured``: the share that was.
 
-    ``measured`` is None where the expert did not play alone; ``n`` counts tasks.
+    ``measured`` is None where the expert did not play alone; ``n`` counts tasks. ``real``: a tool or model that is not one;
+    ``simulated`` is then what is taken for granted of it, ``n`` how many questions it was called for, ``note`` why it was not.
     """
 
     expert: str
@@ -55,6 +56,8 @@ class SkillRow:
     simulated: float
     measured: float | None
     n: int
+    real: bool = False
+    note: str = ""
 
 
 def part_rows(by_policy: Mapping[str, list[Episode]]) -> Iterator[PartRow]:

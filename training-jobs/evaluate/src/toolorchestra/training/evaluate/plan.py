@@ -162,6 +162,9 @@ class ReportPlan(Strict):
     resamples: int = Field(default=2_000, ge=100, le=100_000)
     run_link: str = Field(default="", description="Address with {run_id} in it.")
     worst: NonNegativeInt = 10
+    skill_questions: NonNegativeInt = Field(
+        default=10, description="Most questions of a topic that each real tool is called for, to measure it; 0: it is not."
+    )
 
 
 class PlatformPlan(Strict):

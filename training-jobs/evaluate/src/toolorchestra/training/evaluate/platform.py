@@ -17,7 +17,7 @@ import yaml
 from typing_extensions import override
 
 from toolorchestra.core.chat import ChatModels
-from toolorchestra.core.errors import NotFoundError, ToolOrchestraError, UnavailableError, UpstreamError
+from toolorchestra.core.errors import NotFoundError, ToolOrchestraError, UnavailableError
 from toolorchestra.core.functions import ExpertTarget
 from toolorchestra.core.resources import ExpertModel, Resource
 from toolorchestra.core.storable import parse_object
@@ -26,7 +26,9 @@ from toolorchestra.training.evaluate.episodes import Entry, Observed, failed, po
 from toolorchestra.training.evaluate.errors import InvalidPlanError
 from toolorchestra.training.evaluate.evaluating import Done, Evaluation, Prepared, judge_models
 from toolorchestra.training.evaluate.judging import Graded
+from toolorchestra.training.evaluate.real_skills import platform_routes
 from toolorchestra.training.evaluate.records import Episode, ErrorKind
+from toolorchestra.training.evaluate.remote import Address, RefusedError, ask, client_of
 from toolorchestra.training.evaluate.running import Job, Player
 from toolorchestra.training.evaluate.serving import ModelServer
 from toolorchestra.training.evaluate.stages import MONOLITH
@@ -39,17 +41,8 @@ from toolorchestra.worlds.tasks import Task
 MANIFESTS: Final = "manifests"
 READY_S: Final = 120.0
 POLL_S: Final = 0.5
-REQUEST_S: Final = 900.0
 MOST_QUESTIONS: Final = 12  # of one run to its user
 NAME: Final = "platform"
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A platform and the key to it."""
-
-    url: str
-    key: str
 
 
 class Connect(Protocol):
@@ -95,7 +88,8 @@ class PlatformEvaluation(Evaluation):
             address = await stack.enter_async_context(connect(self.folder / MANIFESTS, server.address))
             client = await stack.enter_async_context(client_of(address, self.plan.limits.parallel))
             await wait_until_offered(client, staged)
-            return await self.play(prepared, PlatformPlayer(prepared, client, width=self.plan.limits.parallel))
+            width = self.plan.limits.parallel
+            return await self.play(prepared, PlatformPlayer(prepared, client, width), await platform_routes(client, width))
 
 
 class Hall:
@@ -152,19 +146,12 @@ def _manifest(resource: Resource) -> dict[str, Any]:
     return resource.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
-def client_of(address: Address, width: int) -> httpx.AsyncClient:
-    """Requests to a platform, so many at once."""
-    limits = httpx.Limits(max_connections=width + 2, max_keepalive_connections=width + 2)
-    headers = {"authorization": f"Bearer {address.key}"}
-    return httpx.AsyncClient(base_url=address.url, headers=headers, timeout=REQUEST_S, limits=limits)
-
-
 async def wait_until_offered(client: httpx.AsyncClient, staged: Staged, *, most_s: float = READY_S) -> None:
     """Wait until the platform offers every policy. Raises UnavailableError with what is missing."""
     wanted = {stage.model(policy) for stage in staged.stages.values() for policy in policies_on(staged, stage.name)}
     deadline = asyncio.get_running_loop().time() + most_s
     while True:
-        body = await _json(client, "GET", "/v1/models")
+        body = await ask(client, "GET", "/v1/models")
         missing = wanted - {str(model["id"]) for model in body["data"]}
         if not missing:
             return
@@ -175,27 +162,6 @@ async def wait_until_offered(client: httpx.AsyncClient, staged: Staged, *, most_
         f"the platform does not offer {min(missing)!r}, and {len(missing) - 1} more of {len(wanted)}",
         hint=f"apply the folder {MANIFESTS} to it; `toolorchestra models` lists what it offers",
     )
-
-
-class RefusedError(UpstreamError):
-    """The platform refused a request; ``remote`` is its own code."""
-
-    def __init__(self, message: str, *, remote: str) -> None:
-        super().__init__(message)
-        self.remote = remote
-
-
-async def _json(client: httpx.AsyncClient, method: str, path: str, body: Any = None) -> Any:
-    try:
-        response = await client.request(method, path, json=body)
-        found = response.json()
-    except (httpx.HTTPError, ValueError) as error:
-        raise UpstreamError(f"{method} {path}: {type(error).__name__}: {error}", hint="look at the platform's log") from error
-    if response.is_error:
-        problem = found.get("error") if isinstance(found, dict) else None
-        problem = problem if isinstance(problem, dict) else {}
-        raise RefusedError(str(problem.get("message") or response.status_code), remote=str(problem.get("code")))
-    return found
 
 
 @dataclass(frozen=True)
@@ -224,7 +190,7 @@ class PlatformPlayer(Player):
 
     async def _observe(self, entry: Entry) -> Observed:
         answer, run_id = await self._talk(entry)
-        run = await _json(self.client, "GET", f"/v1/runs/{run_id}")
+        run = await ask(self.client, "GET", f"/v1/runs/{run_id}")
         stage = self.prepared.staged.stages[entry.subject.stage]
         calls = calls_of(run, stage.world, functions=stage.functions) if stage.world else []
         graded = await self.prepared.jury.judge(entry.subject, calls, answer)
@@ -234,7 +200,7 @@ class PlatformPlayer(Player):
         """The run's answer and id; questions to the user are answered on the way."""
         body = self._request(entry)
         for _ in range(MOST_QUESTIONS + 1):
-            reply = await _json(self.client, "POST", "/v1/chat/completions", body)
+            reply = await ask(self.client, "POST", "/v1/chat/completions", body)
             message = reply["choices"][0]["message"]
             if not message.get("tool_calls"):
                 break

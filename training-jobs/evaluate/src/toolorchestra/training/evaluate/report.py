@@ -131,7 +131,7 @@ class Report:
 
 
 def build_report(recorded: Recorded, plan: Plan, *, skills: Sequence[SkillRow] = ()) -> Report:
-    """The report of the records; ``skills`` are those of simulated experts.
+    """The report of the records; ``skills`` are those of simulated experts, and of real tools.
 
     Raises InvalidPlanError when the plan names a policy without records, or there are none.
     """

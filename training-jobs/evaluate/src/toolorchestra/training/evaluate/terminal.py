@@ -8,10 +8,11 @@ from rich.table import Table
 from rich.text import Text
 
 from toolorchestra.training.evaluate import wording
-from toolorchestra.training.evaluate.parts import PartRow
+from toolorchestra.training.evaluate.parts import PartRow, SkillRow
 from toolorchestra.training.evaluate.report import Report
 
 WIDE: Final = 120  # columns from which figures and their bounds stand on one line
+MOST_EXPERTS: Final = 8  # whose skills fit beside each other; more are on the page only
 
 
 def print_report(report: Report, console: Console) -> None:
@@ -44,6 +45,7 @@ def _tables(report: Report, *, narrow: bool) -> Iterator[Table]:
     suites = [row for row in report.parts if not row.topic]
     if len(suites) > 1:
         yield _by_suite(report, suites)
+    yield from _all_skills(report.skills, gap)
     if not report.comparisons:
         return
     table = _table(f"against {report.comparisons[0].baseline}", "success, points", "cost", "p success", "p cost", "clusters")
@@ -65,6 +67,30 @@ def _by_suite(report: Report, suites: Sequence[PartRow]) -> Table:
     for one in report.policies:
         cells = [row.cells.get(one.policy) for row in suites]
         table.add_row(Text(f"  {one.policy}"), *(f"{100 * cell.success:.1f}" if cell else wording.UNKNOWN for cell in cells))
+    return table
+
+
+def _all_skills(skills: Sequence[SkillRow], gap: str) -> Iterator[Table]:
+    """Experts that played alone, where they fit, and what is real."""
+    drawn = [row for row in skills if not row.real]
+    if any(row.measured is not None for row in drawn) and len({row.expert for row in drawn}) <= MOST_EXPERTS:
+        yield _skills("simulated: measured (drawn)", drawn, gap)
+    if real := [row for row in skills if row.real]:
+        yield _skills("real: measured (assumed)", real, gap)
+
+
+def _skills(title: str, skills: Sequence[SkillRow], gap: str) -> Table:
+    """By topic, with what is to be known of the figures below."""
+    names = sorted({row.expert for row in skills})
+    known = {(row.expert, row.topic): row for row in skills}
+    table = _table(title, *names)
+    for topic in sorted({row.topic for row in skills}):
+        cells = [known.get((name, topic)) for name in names]
+        told = [wording.skill(one.measured, one.simulated) if one else wording.UNKNOWN for one in cells]
+        table.add_row(Text(f"  {topic}"), *(cell.replace(" (", gap) for cell in told))
+    notes = dict.fromkeys(f"! {row.expert}: {row.note}" for row in skills if row.note)
+    table.caption = Text("\n".join(notes)) if notes else None
+    table.caption_justify = "left"
     return table
 
 

@@ -42,6 +42,11 @@ def dollars(value: float) -> str:
     return f"${value:.{2 - math.floor(math.log10(abs(value)))}f}"
 
 
+def skill(measured: float | None, assumed: float) -> str:
+    """What was measured, and in brackets what was drawn or assumed: ``86 % (74 %)``."""
+    return f"{UNKNOWN if measured is None else f'{100 * measured:.0f} %'} ({100 * assumed:.0f} %)"
+
+
 def p_value(value: float) -> str:
     """Three digits."""
     return f"< {_LEAST_P}" if value < _LEAST_P else f"{value:.3f}"
