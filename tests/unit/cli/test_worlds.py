@@ -36,6 +36,15 @@ def test_a_build_leaves_worlds_manifest_and_report(built):
     assert json.loads((built / "report.json").read_text())["total"]["tasks"] == 6
 
 
+def test_questions_are_built_with_their_splits(tmp_path, capsys):
+    path = tmp_path / "new" / "qa.jsonl"
+    assert run(["worlds", "questions", "--out", str(path), "-n", "40"]) == 0
+    splits = [json.loads(line)["split"] for line in path.read_text().splitlines()]
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"{splits.count(['train'])} train" in told
+    assert f"{splits.count(['heldout-template'])} heldout-template" in told
+
+
 def test_the_report_goes_to_the_terminal_as_json_or_into_a_page(built, tmp_path, capsys):
     assert run(["worlds", "report", str(built)]) == 0
     assert "### Beside the published data" in capsys.readouterr().out

@@ -32,9 +32,10 @@ from toolorchestra.worlds.questions import write_questions
 QUICK_DOMAINS: Final = ("ecommerce", "railway")
 QUICK_SEED: Final = 3
 QUICK_TASKS: Final = 80  # per domain, half of them for learning
-QUICK_QUESTIONS: Final = 60
-QUESTIONS, LEARNED = "questions.jsonl", "questions-to-learn-from.jsonl"
+QUICK_QUESTIONS: Final = 180  # a fifth of them to be judged by
+QUESTIONS: Final = "questions.jsonl"
 HELD: Final = ["test", "heldout-intent", "heldout-template"]
+HELD_QUESTIONS: Final = ["test", "heldout-document", "heldout-template"]
 _LOCAL_MODELS: Final = ("prompted:", "orchestrator:")  # policies that may want the small local model
 
 
@@ -117,8 +118,7 @@ def quick_plan(shell: Shell, out: Path) -> Path:
     if not path.exists():
         shell.note(f"building {' and '.join(QUICK_DOMAINS)} …")
         build(Request(worlds, QUICK_DOMAINS, QUICK_TASKS, QUICK_SEED), lambda _: None)
-        for name, seed in ((QUESTIONS, QUICK_SEED), (LEARNED, QUICK_SEED + 1)):
-            write_questions(out / name, build_questions(seed, count=QUICK_QUESTIONS).questions)
+        write_questions(out / QUESTIONS, build_questions(QUICK_SEED, count=QUICK_QUESTIONS).questions)
         path.write_text(yaml.safe_dump(_quick(worlds), sort_keys=False), encoding="utf-8")
     return path
 
@@ -131,13 +131,13 @@ def _quick(worlds: Path) -> dict[str, object]:
         "cast": {"seed": QUICK_SEED, "split": "train"},
         "suites": [
             {"kind": "worlds", "folders": folders, "split": HELD, "count": 25},
-            {"kind": "qa", "file": QUESTIONS, "count": 25},
+            {"kind": "qa", "file": QUESTIONS, "split": HELD_QUESTIONS, "count": 25},
         ],
         "policies": [
             *("golden", "nothing", "cheapest", "strongest", "random", "cascade", "lexical", "embedding", "oracle"),
             "monolith:*",
         ],
-        "training": {"folders": folders, "questions": LEARNED, "split": ["train"], "count": 40},
+        "training": {"folders": folders, "questions": QUESTIONS, "split": ["train"], "count": 40},
         "report": {"policy": "lexical", "baseline": "strongest", "resamples": 1000},
     }
 

@@ -21,10 +21,13 @@ from toolorchestra.core.errors import InvalidRequestError
 from toolorchestra.training.toolscale.domain import domain_names
 from toolorchestra.training.toolscale.endpoint import Endpoint
 from toolorchestra.training.toolscale.page import page_of, put_into, sample_of, task_page
+from toolorchestra.training.toolscale.qa.building import build_questions
+from toolorchestra.training.toolscale.qa.dividing import question_splits
 from toolorchestra.training.toolscale.report import make_report, require_sound, save_report
 from toolorchestra.training.toolscale.worldset import Request, build, read_set, tasks_below, world_with_tasks
 from toolorchestra.worlds.inspection import Inspection
 from toolorchestra.worlds.loading import SHIPPED, load_definition, worlds_in
+from toolorchestra.worlds.questions import write_questions
 from toolorchestra.worlds.serving import mcp_tool_of, tools_of
 
 
@@ -51,6 +54,15 @@ def build_worlds(shell: Shell, request: Request) -> None:
     tasks, seconds = report["total"]["tasks"], time.monotonic() - began
     shell.note(f"{tasks:,} tasks in {seconds:.0f} s; see {request.folder / 'report.md'}")
     require_sound(found)
+
+
+def write_question_file(shell: Shell, out: Path, count: int, corpus: Path | None, seed: int) -> None:
+    """Build questions, write them, and say how many each split has."""
+    found = build_questions(seed, count=count, corpus=corpus).questions
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_questions(out, found)
+    splits = ", ".join(f"{number} {name}" for name, number in question_splits(found).items())
+    shell.note(f"{len(found):,} questions in {out}: {splits}")
 
 
 def list_worlds(shell: Shell, *, as_json: bool) -> None:

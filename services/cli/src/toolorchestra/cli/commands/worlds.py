@@ -7,7 +7,7 @@ import typer
 
 from toolorchestra.cli.connection import JsonOption
 from toolorchestra.cli.shell import Shell
-from toolorchestra.training.toolscale.defaults import JOBS, KEY, PRINTED, SEED, TASKS
+from toolorchestra.training.toolscale.defaults import JOBS, KEY, PRINTED, QUESTIONS, SEED, TASKS
 
 FAILED: Final = 1
 EXAMPLES: Final = 3
@@ -22,6 +22,7 @@ def create_group() -> typer.Typer:
     group = typer.Typer(name="worlds", no_args_is_help=True, help=about)
     for name, command in (
         ("build", build_command),
+        ("questions", questions_command),
         ("list", list_command),
         ("show", show_command),
         ("check", check_command),
@@ -55,6 +56,24 @@ def build_command(
     names = [name.strip() for name in (domains or "").split(",") if name.strip()]
     request = Request(out, names, tasks, seed, jobs, endpoint_of(llm_url, llm_model))
     build_worlds(context.ensure_object(Shell), request)
+
+
+def questions_command(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option("--out", help="File to write, as JSON lines.")] = Path("questions.jsonl"),
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="About so many questions.")] = QUESTIONS,
+    corpus: Annotated[
+        Path | None, typer.Option("--corpus", help="Folder of topic/name.md documents to ask about. Default: the shipped ones.")
+    ] = None,
+    seed: SeedOption = SEED,
+) -> None:
+    """Build questions that need search, arithmetic, code or knowledge, with the splits to learn from and to be judged by.
+
+    Fails if a document or template that is held out stands among the questions for learning.
+    """
+    from toolorchestra.cli.worldwork import write_question_file
+
+    write_question_file(context.ensure_object(Shell), out, count, corpus, seed)
 
 
 def list_command(context: typer.Context, as_json: JsonOption = False) -> None:

@@ -69,7 +69,7 @@ class Questions(Strict):
     kind: Literal["qa", "hle", "frames", "user"]
     file: str = Field(description="JSON lines.")
     count: PositiveInt | None = Field(default=None, description="So many, drawn evenly. Default: all.")
-    split: Texts = Field(default=(), description="Only questions with one of these tags. Default: all.")
+    split: Texts = Field(default=(), description="Only questions with one of these tags; for `qa`. Default: all.")
     name: str = Field(default="", pattern=r"^[A-Za-z0-9._-]*$", description="In the report. Default: the kind.")
     grader: str | None = Field(default=None, description="Entry point in `toolorchestra.graders`; for `user`.")
     config: dict[str, Any] = Field(default_factory=dict, description="Settings of the grader.")
@@ -79,9 +79,11 @@ class Questions(Strict):
         return self.name or self.kind
 
     @model_validator(mode="after")
-    def _grader_where_it_is_wanted(self) -> Self:
+    def _sound(self) -> Self:
         if self.kind == "user" and self.grader is None:
             raise ValueError("grader: questions of your own need one; name an entry point such as `normalised`")
+        if self.split and self.kind != "qa":
+            raise ValueError(f"split: questions of {self.kind} have no tags; leave it out")
         return self
 
 
@@ -114,8 +116,8 @@ class Training(Strict):
     """What the lexical and the embedding router may learn from; without it they compare words with descriptions."""
 
     folders: Texts = Field(default=(), description="Folders of worlds.")
-    questions: str | None = Field(default=None, description="A file of questions, all for learning.")
-    split: Texts = Field(default=("train",), description="Only tasks of worlds with one of these tags.")
+    questions: str | None = Field(default=None, description="A file of questions; those without tags are all for learning.")
+    split: Texts = Field(default=("train",), description="Only tasks and questions with one of these tags.")
     count: PositiveInt = Field(default=400, description="Most tasks of each.")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from toolorchestra.worlds.simulation.drawing import is_right
 from toolorchestra.worlds.tasks import Task
 
 TEXT_ROUTERS: Final = ("lexical", "embedding")
+_Item = TypeVar("_Item", Task, QuestionTask)
 LEAST: Final = 20  # requests to learn from; fewer teach nothing
 EMBEDDED: Final = 150  # requests that the embedding router learns from: a sentence takes some 50 ms of a core
 
@@ -101,13 +102,16 @@ def training_set(plan: EvaluationPlan) -> list[Task | QuestionTask]:
     for folder in training.folders:
         found.extend(_some(load_tasks(folder), training))
     if training.questions:
-        found.extend(islice(read_questions(Path(training.questions)), training.count))
+        found.extend(_some(read_questions(Path(training.questions)), training, untagged=True))
     return found
 
 
-def _some(tasks: Iterable[Task], training: Training) -> Iterable[Task]:
+def _some(tasks: Iterable[_Item], training: Training, *, untagged: bool = False) -> Iterable[_Item]:
+    """Those with a tag that is wanted, and with ``untagged`` those that have none."""
     wanted = set(training.split)
-    return islice((task for task in tasks if not wanted or wanted & set(task.split)), training.count)
+    return islice(
+        (task for task in tasks if not wanted or wanted & set(task.split) or (untagged and not task.split)), training.count
+    )
 
 
 def opening_of(task: Task | QuestionTask) -> str:

@@ -2,7 +2,8 @@
 
 Overlap of 8-grams is how contamination of language models' training data is usually counted (PaLM, arXiv 2204.02311).
 It is not expected to be zero here: greetings and closing words are part of every split. What must be zero between ``train``
-and a held-out split are shared (intent, template) pairs, counted per part of a chained task, and shared golden calls.
+and a held-out split are shared (intent, template) pairs, counted per part of a chained task, and shared golden calls. Of
+questions it is the document, or what generated them, and the call or else the question itself.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,14 +16,18 @@ import numpy as np
 
 from toolorchestra.training.toolscale.errors import ContaminatedSplitsError
 from toolorchestra.training.toolscale.shingles import Gram, Shelf, grams, words
-from toolorchestra.training.toolscale.splits import HELD_OUT, SPLITS, TRAIN
-from toolorchestra.worlds.tasks import Task
+from toolorchestra.training.toolscale.splits import HELD_OUT, HELDOUT_DOCUMENT, SPLITS, TRAIN
+from toolorchestra.worlds.questions import SUITE, QuestionTask
+from toolorchestra.worlds.rows import fold
+from toolorchestra.worlds.tasks import Task, signature
 
 LONG: Final = 8  # words of a phrase that is seldom written twice by chance
 SHORT: Final = 3  # words of the n-grams by which near copies are found
 NEAR: Final = 0.7  # from this similarity on a text is nearly another one with other values
 PER_MESSAGE: Final = 3
 Pair: TypeAlias = tuple[str, str, str]  # world, intent, template
+Item: TypeAlias = Task | QuestionTask
+KEPT_BACK: Final = frozenset({*HELD_OUT, HELDOUT_DOCUMENT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +53,13 @@ class Overlap:
     @property
     def forbidden(self) -> bool:
         """Whether this must not be: something held out stands in what is learnt from."""
-        return self.first == TRAIN and self.second in HELD_OUT and bool(self.shared_pairs or self.shared_golden)
+        return self.first == TRAIN and self.second in KEPT_BACK and bool(self.shared_pairs or self.shared_golden)
 
 
 class Split:
-    """The tasks of one split, and what is compared of them."""
+    """The tasks or questions of one split, and what is compared of them."""
 
-    def __init__(self, name: str, tasks: Sequence[Task]) -> None:
+    def __init__(self, name: str, tasks: Sequence[Item]) -> None:
         self.name, self.tasks = name, tasks
 
     @cached_property
@@ -63,15 +68,15 @@ class Split:
 
     @cached_property
     def golden(self) -> frozenset[tuple[str, str]]:
-        return frozenset((task.world, task.golden_key) for task in self.tasks)
+        return frozenset(solution_of(task) for task in self.tasks)
 
     @cached_property
     def phrases(self) -> frozenset[Gram]:
-        return frozenset(gram for task in self.tasks for gram in grams(words(task.user.opening), LONG))
+        return frozenset(gram for task in self.tasks for gram in grams(words(text_of(task)), LONG))
 
     @cached_property
     def texts(self) -> list[list[Gram]]:
-        return [grams(words(task.user.opening), SHORT) for task in self.tasks]
+        return [grams(words(text_of(task)), SHORT) for task in self.tasks]
 
     @cached_property
     def shelf(self) -> Shelf:
@@ -81,15 +86,30 @@ class Split:
         return Split(self.name, [task for task in self.tasks if task.id not in ids]) if ids else self
 
 
-def pairs_of(task: Task) -> Iterator[Pair]:
-    """(world, intent, template) of each part of a task; the template's name begins with its intent."""
+def pairs_of(task: Item) -> Iterator[Pair]:
+    """(world, intent, template) of each part of a task; the template's name begins with its intent. A question has one."""
+    if isinstance(task, QuestionTask):
+        yield SUITE, task.cluster, task.cluster
+        return
     for template in task.template.split("+"):
         yield task.world, template.rpartition(".")[0], template
 
 
-def overlaps(tasks: Sequence[Task]) -> list[Overlap]:
+def solution_of(task: Item) -> tuple[str, str]:
+    """The world, and what makes two solutions the same: the golden calls, or a question that has none."""
+    if isinstance(task, QuestionTask):
+        return SUITE, signature(one.call for one in task.golden) if task.golden else fold(task.question)
+    return task.world, task.golden_key
+
+
+def text_of(task: Item) -> str:
+    """What is asked, in words."""
+    return task.question if isinstance(task, QuestionTask) else task.user.opening
+
+
+def overlaps(tasks: Sequence[Item]) -> list[Overlap]:
     """Every pair of splits that have tasks, the one to learn from first."""
-    splits = [Split(name, [task for task in tasks if name in task.split]) for name in SPLITS]
+    splits = [Split(name, [task for task in tasks if name in task.split]) for name in (*SPLITS, HELDOUT_DOCUMENT)]
     return [compare(first, second) for first, second in combinations([one for one in splits if one.tasks], 2)]
 
 
@@ -142,4 +162,4 @@ def _plain(overlap: Overlap) -> dict[str, Any]:
         "shared_golden": len(overlap.shared_golden),
         "shared_golden_first": list(overlap.shared_golden[:PER_MESSAGE]),
     }
-    return {**asdict(overlap), **numbers, **shared, "must_be_clean": overlap.first == TRAIN and overlap.second in HELD_OUT}
+    return {**asdict(overlap), **numbers, **shared, "must_be_clean": overlap.first == TRAIN and overlap.second in KEPT_BACK}

@@ -3,6 +3,7 @@
 from typing import Final
 
 TASKS: Final = 1050  # per domain: ten of them are more than ten thousand tasks
+QUESTIONS: Final = 680
 SEED: Final = 3
 JOBS: Final = 2  # domains at the same time
 KEY: Final = "TOOLSCALE_LLM_KEY"  # environment variable with the key of the model that words things

@@ -17,6 +17,8 @@ HELDOUT_INTENT: Final = "heldout-intent"
 HELDOUT_TEMPLATE: Final = "heldout-template"
 HELD_OUT: Final = (HELDOUT_DOMAIN, HELDOUT_INTENT, HELDOUT_TEMPLATE)
 SPLITS: Final = (TRAIN, TEST, *HELD_OUT)
+HELDOUT_DOCUMENT: Final = "heldout-document"  # of questions, which have no domains and intents
+QUESTION_SPLITS: Final = (TRAIN, TEST, HELDOUT_DOCUMENT, HELDOUT_TEMPLATE)
 
 DOMAINS: Final = frozenset({"medicine", "weather"})  # two that are little like the others
 SHARE: Final = 0.2  # of the intents, and of the templates, of each other domain
@@ -55,7 +57,7 @@ class Division:
         held_out = [tag for tag, holds in self._held_out(intents, held_out_template=held_out_template) if holds]
         if held_out:
             return tuple(held_out)
-        return (TEST,) if _draw(self.domain, key) < TEST_SHARE else (TRAIN,)
+        return (TEST,) if draw(self.domain, key) < TEST_SHARE else (TRAIN,)
 
     def _held_out(self, intents: Sequence[str], *, held_out_template: bool) -> tuple[tuple[str, bool], ...]:
         return (HELDOUT_INTENT, not self.intents.isdisjoint(intents)), (HELDOUT_TEMPLATE, held_out_template)
@@ -65,7 +67,7 @@ def divide(domain: str, requests: Mapping[str, int], *, held_out: frozenset[str]
     """Divide a domain. ``requests``: its intents with how many request templates each has; ``held_out``: whole domains."""
     if domain in held_out:
         return Division(domain, requests, whole=True, intents=frozenset(), templates={})
-    ranked = sorted(requests, key=lambda intent: _draw(domain, intent))
+    ranked = sorted(requests, key=lambda intent: draw(domain, intent))
     intents = frozenset(ranked[: _part(len(requests))])
     return Division(domain, requests, whole=False, intents=intents, templates=_held_templates(domain, requests))
 
@@ -74,7 +76,7 @@ def _held_templates(domain: str, requests: Mapping[str, int]) -> dict[str, froze
     """A share of all templates of a domain, no intent losing more than a third of its own."""
     pairs = [(intent, number) for intent, count in requests.items() for number in range(count)]
     wanted, found = _part(len(pairs)), dict[str, frozenset[int]]()
-    for intent, number in sorted(pairs, key=lambda pair: _draw(domain, *pair)):
+    for intent, number in sorted(pairs, key=lambda pair: draw(domain, *pair)):
         mine = found.get(intent, frozenset())
         if wanted and len(mine) < requests[intent] // MOST_PER_INTENT:
             found[intent], wanted = mine | {number}, wanted - 1
@@ -85,7 +87,7 @@ def _part(count: int) -> int:
     return round(SHARE * count)
 
 
-def _draw(*names: object) -> float:
+def draw(*names: object) -> float:
     """From 0 to 1, the same for the same names."""
     digest = blake2b("/".join(map(str, names)).encode(), digest_size=8).digest()
     return int.from_bytes(digest) / (1 << 64)

@@ -11,17 +11,19 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+from toolorchestra.training.toolscale.contamination import overlaps, require_clean
+from toolorchestra.training.toolscale.defaults import QUESTIONS
 from toolorchestra.training.toolscale.draws import generator
 from toolorchestra.training.toolscale.people import draw_preference
 from toolorchestra.training.toolscale.qa import arithmetic, knowledge, tables
 from toolorchestra.training.toolscale.qa.corpus import ask_about, read_corpus
+from toolorchestra.training.toolscale.qa.dividing import tags_of
 from toolorchestra.training.toolscale.qa.drafts import Draft, Generator, UnsuitableDraftError
 from toolorchestra.worlds.questions import Need, QuestionTask, check_question
 from toolorchestra.worlds.rows import fold
 from toolorchestra.worlds.tasks import GoldenCall
 from toolorchestra.worlds.values import Kind
 
-COUNT: Final = 680
 SHARES: Final[Mapping[Need, float]] = {Need.SEARCH: 0.35, Need.ARITHMETIC: 0.22, Need.CODE: 0.2, Need.EXPERT: 0.23}
 ATTEMPTS: Final = 20  # draws per wanted question
 MOST_PER_DOCUMENT: Final = 6
@@ -49,10 +51,11 @@ class BuiltQuestions:
     drops: Mapping[str, int] = field(default_factory=dict)
 
 
-def build_questions(seed: int, *, count: int = COUNT, corpus: Path | None = None) -> BuiltQuestions:
-    """About ``count`` verified questions in all four ways of answering, fewer where documents give no more.
+def build_questions(seed: int, *, count: int = QUESTIONS, corpus: Path | None = None) -> BuiltQuestions:
+    """About ``count`` verified questions in all four ways of answering, fewer where documents give no more, with their splits.
 
-    ``corpus``: a folder of ``topic/name.md`` documents; default: the shipped ones. Raises InvalidWorldError without any.
+    ``corpus``: a folder of ``topic/name.md`` documents; default: the shipped ones. Raises InvalidWorldError without any, and
+    ContaminatedSplitsError if anything held out stood among what is for learning.
     """
     drops: Counter[str] = Counter()
     kept: list[QuestionTask] = []
@@ -60,6 +63,7 @@ def build_questions(seed: int, *, count: int = COUNT, corpus: Path | None = None
         wanted = round(count * SHARES[need])
         found = list(islice(_distinct(drafts, drops), wanted * (2 if need is not Need.SEARCH else 4)))
         kept.extend(_verified(found, seed, drops, wanted))
+    require_clean(overlaps(kept))
     return BuiltQuestions(kept, dict(sorted(drops.items())))
 
 
@@ -166,6 +170,7 @@ def _task(draft: Draft, seed: int) -> QuestionTask:
         template=draft.template,
         steps=draft.steps,
         golden=tuple(calls),
+        split=tags_of(draft.cluster, draft.need, key),
         preference=draw_preference(generator(seed, "qa", name, "preference")),
     )
 
