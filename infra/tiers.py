@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 SOURCES = ("services/*/src", "tools/*/src", "operator/src", "training-jobs/*/src")
 NOT_TIERS = {"support", "data"}
-FIRST_TIERS = ("unit", "integration")
+FIRST_TIERS = ("unit", "worlds", "integration")
 ON_KUBERNETES = ("controlplane", "charts", "node", "e2e")
 IMAGES = ("platform", "sandbox", "jobs", "evaluation", "local-model")  # what tests/e2e runs
 

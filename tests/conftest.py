@@ -14,6 +14,7 @@ pytest_plugins = [
     "tests.support.operators",
     "tests.support.helm",
     "tests.support.vllm",
+    "tests.support.worlds",
 ]
 
 UNIT = Path(__file__).parent / "unit"

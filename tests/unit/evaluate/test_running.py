@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from signal import SIGINT, raise_signal
 
 import pytest
 
@@ -95,19 +96,18 @@ def test_records_of_another_plan_stay_and_are_left_out(tmp_path):
 
 
 def test_interrupted_and_gone_on_with_it_is_the_report_of_running_through(a_plan, tmp_path):
-    plan = a_plan(policies=["golden", "strongest", "random", "monolith:*"])
+    plan = a_plan(policies=["golden", "strongest", "random"])
     through = asyncio.run(Evaluation(plan, tmp_path / "a").run())
-    heard = []
 
     def interrupt(episode, done, planned):
-        heard.append(episode)
         if done == planned // 2:
-            raise KeyboardInterrupt
+            raise_signal(SIGINT)  # as a person does; it takes hold at the next moment that waits
 
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(Evaluation(plan, tmp_path / "b", progress=interrupt).run())
     half = read_records(tmp_path / "b" / RECORDS_NAME)
-    assert half.stopped.done == len(half.episodes) == through.report.policies[0].tasks * 8 // 2
+    planned = 3 * through.report.policies[0].tasks
+    assert planned // 2 <= half.stopped.done == len(half.episodes) < planned
     resumed = asyncio.run(Evaluation(plan, tmp_path / "b").run())
     assert resumed.report == through.report
     assert (tmp_path / "a" / JSON_NAME).read_bytes() == (tmp_path / "b" / JSON_NAME).read_bytes()

@@ -11,7 +11,7 @@ def result(name: str, *, passed: bool = True, lacks: str = "") -> Result:
 def test_every_folder_of_tests_is_a_tier_and_what_needs_long_builds_comes_after_them():
     names = [step.name for step in tiers.tiers()]
     assert {"unit", "integration", "controlplane", "charts", "bench"} <= set(names)
-    assert names[:3] == ["unit", "integration", "cluster"]
+    assert names[:4] == ["unit", "worlds", "integration", "cluster"]
     assert names.index("images") < names.index("controlplane")
 
 

@@ -9,14 +9,6 @@ from toolorchestra.worlds.check import check
 from toolorchestra.worlds.errors import InvalidWorldError
 from toolorchestra.worlds.loading import load_tasks, load_world
 
-DOMAINS = LIBRARY.parents[1] / "domains"
-
-
-@pytest.fixture
-def library(monkeypatch):
-    monkeypatch.syspath_prepend(str(DOMAINS))
-    return find_domain("library")
-
 
 def test_a_folder_on_the_path_is_a_domain(library):
     assert "library" in domain_names()
@@ -32,6 +24,12 @@ def test_it_is_built_verified_written_and_read(library, tmp_path):
     assert tuple(load_tasks(folder)) == tuple(built.tasks)
     assert {task.intent.split("+")[0] for task in built.tasks} == {"borrow", "bring_back_all"}
     assert not any(check(world, task, (), task.user.opening).success for task in built.tasks)
+
+
+def test_it_is_the_same_again(library):
+    one, two, other = (build_domain(library, seed=seed, count=12) for seed in (5, 5, 6))
+    assert (one.tasks, one.drops, one.world.rows.hash) == (two.tasks, two.drops, two.world.rows.hash)
+    assert one.tasks != other.tasks
 
 
 def test_a_domain_that_nobody_wrote_is_named_with_those_there_are():

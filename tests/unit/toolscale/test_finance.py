@@ -1,10 +1,10 @@
-"""The bank: rows are what its rules would have made, its limits hold, and the wrong order or payment is found out."""
+"""The bank: rows are what its rules would have made, its limits hold, and what they forbid is refused."""
 
 from datetime import date
 
 import pytest
 
-from toolorchestra.training.toolscale.building import build_domain
+from toolorchestra.training.toolscale.building import draw_world
 from toolorchestra.training.toolscale.domain import find_domain
 from toolorchestra.worlds.session import Session
 
@@ -12,13 +12,14 @@ TODAY = date(2026, 5, 14)
 
 
 @pytest.fixture(scope="module")
-def built():
-    return build_domain(find_domain("finance"), seed=11, count=60)
+def world():
+    """The world with rows and no tasks."""
+    return draw_world(find_domain("finance"), 11)
 
 
 @pytest.fixture(scope="module")
-def tables(built):
-    return built.world.rows.tables
+def tables(world):
+    return world.rows.tables
 
 
 def age(row, column):
@@ -69,21 +70,6 @@ def test_loans_have_as_many_instalments_left_as_it_takes(tables):
         assert loan["repaid_early"] <= loan["principal"] // 10
 
 
-@pytest.mark.parametrize(("tool", "argument", "table"), [
-    ("cancel_standing_order", "order_id", "standing_orders"),
-    ("dispute_payment", "transaction_id", "transactions"),
-    ("pay", "payee_id", "payees"),
-])  # fmt: skip
-def test_a_wrong_entity_is_found_out(built, tool, argument, table):
-    asked = [(task, one) for task in built.tasks for one in task.golden if one.tool == tool]
-    assert asked
-    for task, one in asked:
-        other = next(key for key in built.world.rows.tables[table] if key != one.arguments[argument])
-        wrong = one.model_copy(update={"arguments": {**one.arguments, argument: other}})
-        calls = [wrong.call if call.id == one.id else call.call for call in task.golden]
-        assert Session.replay(built.world, calls).state_hash != Session.replay(built.world, task.calls).state_hash
-
-
 @pytest.mark.parametrize(("tool", "find", "rest", "code"), [
     ("cancel_standing_order", ("standing_orders", lambda row: row["status"] == "active" and row["next_on"] == "2026-05-15"),
      {}, "too_late"),
@@ -92,10 +78,10 @@ def test_a_wrong_entity_is_found_out(built, tool, argument, table):
     ("dispute_payment", ("transactions", lambda row: row["status"] == "pending"), {"reason": "unrecognised"}, "not_disputable"),
     ("order_travel_money", ("foreign_notes", lambda row: row["note"] > 1), {"units": 1}, "no_such_notes"),
 ])  # fmt: skip
-def test_what_the_rules_forbid_is_refused(built, tool, find, rest, code):
+def test_what_the_rules_forbid_is_refused(world, tool, find, rest, code):
     table, fits = find
-    key = next(key for key, row in built.world.rows.tables[table].items() if fits(row))
-    named = {built.world.spec.tables[table].key: key, **rest}
-    account = next(key for key, row in built.world.rows.tables["accounts"].items() if row["status"] == "open")
-    result = Session(built.world).call(tool, {**named, **({"account_id": account} if table == "foreign_notes" else {})})
+    key = next(key for key, row in world.rows.tables[table].items() if fits(row))
+    named = {world.spec.tables[table].key: key, **rest}
+    account = next(key for key, row in world.rows.tables["accounts"].items() if row["status"] == "open")
+    result = Session(world).call(tool, {**named, **({"account_id": account} if table == "foreign_notes" else {})})
     assert result.error_code == code

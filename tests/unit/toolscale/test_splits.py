@@ -3,9 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toolorchestra.training.toolscale.building import build_domain
-from toolorchestra.training.toolscale.domain import find_domain
-from toolorchestra.training.toolscale.splits import HELD_OUT, SPLITS, TEST, TRAIN, divide
+from toolorchestra.training.toolscale.splits import TEST, TRAIN, divide
 
 REQUESTS = {f"intent_{number}": 3 + number % 3 for number in range(20)}
 
@@ -57,19 +55,3 @@ def test_a_tenth_of_what_is_not_held_out_is_for_testing():
     tags = [division.tags(plain, held_out_template=False, key=str(number)) for number in range(2000)]
     assert set(tags) == {(TRAIN,), (TEST,)}
     assert 140 < tags.count((TEST,)) < 260
-
-
-def test_tags_of_built_tasks_say_what_is_in_them():
-    domain = find_domain("railway")
-    division = domain.division
-    seen = set()
-    for task in build_domain(domain, seed=7, count=60).tasks:
-        parts = [template.rpartition(".") for template in task.template.split("+")]
-        intents = [intent in division.intents for intent, _, _ in parts]
-        templates = [int(number) in division.templates.get(intent, ()) for intent, _, number in parts]
-        assert set(task.split) <= set(SPLITS)
-        assert all(intents) == any(intents) == ("heldout-intent" in task.split)
-        assert all(templates) == any(templates) == ("heldout-template" in task.split)
-        assert (len(set(task.split) & set(HELD_OUT)) == 0) == (set(task.split) <= {TRAIN, TEST})
-        seen.update(task.split)
-    assert seen == {TRAIN, TEST, "heldout-intent", "heldout-template"}

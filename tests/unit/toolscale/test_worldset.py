@@ -1,4 +1,4 @@
-"""Sets of worlds: the same bytes whatever the number of processes, audited, reported, and refused where something is in the way."""
+"""Sets of worlds are audited, reported, and refused where something is in the way."""
 
 import json
 
@@ -7,33 +7,13 @@ import pytest
 from toolorchestra.training.toolscale.audit import Audit, audit, faults
 from toolorchestra.training.toolscale.contamination import overlaps
 from toolorchestra.training.toolscale.errors import InvalidBuildError, UnsoundTasksError
-from toolorchestra.training.toolscale.making import DONE
 from toolorchestra.training.toolscale.page import BEGIN, END, page_of, put_into, sample_of, task_page
-from toolorchestra.training.toolscale.report import make_report, require_sound, save_report
+from toolorchestra.training.toolscale.report import make_report, require_sound
 from toolorchestra.training.toolscale.worldset import Request, build, read_set, tasks_below, world_with_tasks
 from toolorchestra.worlds.answers import tell
 from toolorchestra.worlds.errors import InvalidWorldError
 from toolorchestra.worlds.loading import load_tasks
 from toolorchestra.worlds.values import Kind
-
-
-def contents(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def test_the_bytes_do_not_depend_on_the_number_of_processes(library, tmp_path):
-    heard = []
-    names = (library.name, "railway")
-    for jobs in (1, 2):
-        found = build(Request(tmp_path / f"jobs-{jobs}", names, count=4, seed=4, jobs=jobs), heard.append)
-        save_report(found, report := make_report(found), page_of(report))
-    assert contents(tmp_path / "jobs-1") == contents(tmp_path / "jobs-2")
-    assert [news.domain for news in heard if news.stage == DONE].count("railway") == 2
-
-
-def test_a_world_in_a_set_is_the_same_with_other_worlds_beside_it(built_set, tmp_path):
-    alone = build(Request(tmp_path / "one", ("railway",), count=24, seed=5), lambda _: None)
-    assert contents(alone.folder / "railway") == contents(built_set.folder / "railway")
 
 
 def test_the_manifest_names_what_was_built(built_set):
@@ -101,14 +81,6 @@ def test_an_unknown_domain_and_a_folder_of_something_else_are_refused(tmp_path):
 def test_a_folder_without_a_build_is_named(tmp_path):
     with pytest.raises(InvalidBuildError, match=r"manifest\.json: is no manifest"):
         read_set(tmp_path)
-
-
-def test_an_error_in_a_process_of_its_own_comes_back_with_its_name(library, tmp_path):
-    (tmp_path / "domains/toolorchestra").mkdir(parents=True)
-    (blocked := tmp_path / "w").mkdir()
-    (blocked / "library").write_text("a file where a folder is to be")
-    with pytest.raises(OSError, match="library"):
-        build(Request(blocked, (library.name, "railway"), count=3, jobs=2), lambda _: None)
 
 
 def test_a_world_is_found_by_name_or_folder(built_set):

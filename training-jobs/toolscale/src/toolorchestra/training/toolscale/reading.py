@@ -33,17 +33,20 @@ class TextRouter:
 
     @classmethod
     def fitted(cls, text: Floats, values: Floats) -> Self:
-        """Fit to rows of (tasks, buckets) and what each expert is worth on each task, (tasks, experts), 0 where it is wrong."""
+        """Fit to rows of (tasks, buckets) and what each expert is worth on each task, (tasks, experts), 0 where it is wrong.
+
+        Weights are sums of rows, so what is fitted is how much of each row: tasks are fewer than buckets.
+        """
         right = (values > 0).astype(np.float32)
-        rows, share = _with_constant(text), right.mean(axis=0).clip(LEAST_SHARE, 1 - LEAST_SHARE)
-        weights, drift = np.zeros((2, rows.shape[1], values.shape[1]), dtype=np.float32)
-        weights[-1] = np.log(share / (1 - share))
-        ridge = np.full((rows.shape[1], 1), RIDGE, dtype=np.float32)
-        ridge[-1] = 0.0
+        share = right.mean(axis=0).clip(LEAST_SHARE, 1 - LEAST_SHARE)
+        constant, near = np.log(share / (1 - share)), text @ text.T
+        pull, constant_pull, parts = np.zeros_like(right), np.zeros_like(constant), np.zeros_like(right)
         for _ in range(STEPS):
-            drift = MOMENTUM * drift + rows.T @ (right - _sigmoid(rows @ weights)) / len(rows) - ridge * weights
-            weights += RATE * drift
-        return cls(weights, values.sum(axis=0) / right.sum(axis=0).clip(1))
+            missed = (right - _sigmoid(near @ parts + constant)) / len(text)
+            pull = MOMENTUM * pull + missed - RIDGE * parts
+            constant_pull = MOMENTUM * constant_pull + missed.sum(axis=0)
+            parts, constant = parts + RATE * pull, constant + RATE * constant_pull
+        return cls(np.vstack([text.T @ parts, constant]), values.sum(axis=0) / right.sum(axis=0).clip(1))
 
     def choose(self, text: Floats) -> NDArray[np.int64]:
         """The expert of each row of (tasks, buckets)."""

@@ -4,17 +4,16 @@ from collections import Counter
 
 import pytest
 
+from tests.support.worlds import COUNT, SEED
 from toolorchestra.training.toolscale.building import build_domain, draw_world, write_domain
-from toolorchestra.training.toolscale.domain import domain_names, find_domain
+from toolorchestra.training.toolscale.domain import domain_names
 from toolorchestra.worlds.check import check
 from toolorchestra.worlds.verify import Reason, frequent_values, variants, verify
 
-COUNT = 50
 
-
-@pytest.fixture(scope="module", params=domain_names())
-def built(request):
-    return build_domain(find_domain(request.param), seed=11, count=COUNT)
+@pytest.fixture(params=domain_names())
+def built(request, built_domain):
+    return built_domain(request.param)
 
 
 def contents(folder):
@@ -22,10 +21,10 @@ def contents(folder):
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(built, tmp_path):
-    again = build_domain(built.domain, seed=11, count=COUNT)
+    again = build_domain(built.domain, seed=SEED, count=COUNT)
     one, two = write_domain(built, tmp_path / "one"), write_domain(again, tmp_path / "two")
     assert contents(one) == contents(two)
-    assert draw_world(built.domain, 12).rows.hash != built.world.rows.hash
+    assert draw_world(built.domain, SEED + 1).rows.hash != built.world.rows.hash
 
 
 def test_a_domain_has_tools_and_rows_enough(built):
