@@ -190,7 +190,7 @@ def _mistake(case: Case, world: World, step: int, random: Random) -> Call:
 def _pair(golden: Any, seen: Any, renamed: dict[str, Any]) -> None:
     """Notes which text of a golden result another result has in its place."""
     if isinstance(golden, dict) and isinstance(seen, dict):
-        for name in golden.keys() & seen.keys():
+        for name in [name for name in golden if name in seen]:  # in order: of two values in one place the first counts
             _pair(golden[name], seen[name], renamed)
     elif isinstance(golden, list) and isinstance(seen, list):
         for one, other in zip(golden, seen, strict=False):
