@@ -1,9 +1,11 @@
 """A real platform plays what memory plays: the same successes, with a real ledger and real runs behind them."""
 
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,10 +16,27 @@ from toolorchestra.training.evaluate.records import Episode, read_records
 from toolorchestra.training.toolscale.building import build_domain, write_domain
 from toolorchestra.training.toolscale.domain import find_domain
 from toolorchestra.training.toolscale.qa.building import build_questions
+from toolorchestra.worlds.loading import load_tasks
 from toolorchestra.worlds.questions import write_questions
+from toolorchestra.worlds.tasks import Task
 
 pytestmark = pytest.mark.timeout(300)
 POLICIES = ["golden", "nothing", "cheapest", "oracle", "monolith:*"]
+
+
+def dialogue(task: Task) -> dict[str, Any]:
+    """A task as τ²-bench writes one, whose user says who they are when they are asked."""
+    instructions = {"reason_for_call": task.user.opening, "known_info": "You are the passenger.", "task_instructions": ""}
+    return {
+        "id": f"[{task.intent}] {task.id}",
+        "user_scenario": {"persona": None, "instructions": instructions},
+        "initial_state": None,
+        "evaluation_criteria": {
+            "actions": [{"action_id": one.id, "name": one.tool, "arguments": one.arguments} for one in task.golden],
+            "communicate_info": [],
+            "reward_basis": ["DB", "COMMUNICATE"],
+        },
+    }
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +45,7 @@ def folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="to-evaluate-"))
     write_domain(build_domain(find_domain("railway"), seed=5, count=4), folder)
     write_questions(folder / "questions.jsonl", build_questions(5, count=20).questions)
+    (folder / "tasks.json").write_text(json.dumps([dialogue(task) for task in list(load_tasks(folder / "railway"))[:2]]))
     plan = {
         "seed": 3,
         "cast": {"seed": 3},
@@ -33,6 +53,7 @@ def folder() -> Iterator[Path]:
             {"kind": "worlds", "folders": ["railway"], "count": 3},
             {"kind": "renamed-tools", "folders": ["railway"], "count": 1},
             {"kind": "qa", "file": "questions.jsonl", "count": 3},
+            {"kind": "tau2", "file": "tasks.json", "world": "railway"},
         ],
         "policies": POLICIES,
         "limits": {"parallel": 4},
@@ -53,10 +74,14 @@ def test_a_platform_gives_the_results_of_memory_and_real_runs(folder):
     memory = played(folder, "memory", platform=False)
     real = played(folder, "real", platform=True)
     assert real.keys() == memory.keys()
+    golden = [one for one in real.values() if (one.suite, one.policy) == ("tau2", "golden")]
+    assert [one.success for one in golden] == [True, True]
+    assert all(one.turns == sum(one.calls.values()) + 2 for one in golden)  # two runs: a question, then calls and an answer
     for key, one in real.items():
         assert one.error is None, one.error_message
         assert one.run_id.startswith("run-")
         assert one.success == memory[key].success, (key, one.error_message)
         assert one.calls == memory[key].calls, key
+        assert one.turns == memory[key].turns, key
         if one.suite != "qa":  # what real tools bring is worded a little differently there, and read by the token
             assert one.cost_nano_usd == pytest.approx(memory[key].cost_nano_usd, rel=0.02), key

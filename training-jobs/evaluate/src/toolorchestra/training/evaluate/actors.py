@@ -23,6 +23,7 @@ from toolorchestra.worlds.simulation.models import SimulatedModels
 from toolorchestra.worlds.tasks import Task
 
 DONE: Final = "Done."  # what is said when nothing is to be told
+WHO: Final = "Could you give me your details?"  # what an agent asks first
 
 
 @dataclass(frozen=True)
@@ -103,4 +104,4 @@ def _solution(source: Source, currency: str) -> Solution:
             return Solution((), source.reference)
         case DialogueTask():
             calls = [(one.name, one.arguments) for one in source.golden if not one.by_user]
-            return Solution(calls, " ".join(source.communicate) or DONE)
+            return Solution(calls, " ".join(source.communicate) or DONE, question=WHO if source.known else "")

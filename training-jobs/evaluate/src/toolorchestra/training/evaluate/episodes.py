@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from toolorchestra.core.functions import Function
+from toolorchestra.training.evaluate.benchmarks.tau2 import DialogueTask
 from toolorchestra.training.evaluate.ceilings import ceiling_of
 from toolorchestra.training.evaluate.judging import Graded
 from toolorchestra.training.evaluate.records import Ceiling, Episode, ErrorKind, Expert, answer_digest, episode_key
 from toolorchestra.training.evaluate.running import Job
-from toolorchestra.training.evaluate.stages import MONOLITH
+from toolorchestra.training.evaluate.stages import MONOLITH, slug
 from toolorchestra.training.evaluate.staging import Staged
 from toolorchestra.training.evaluate.subjects import Subject
 from toolorchestra.worlds.naming import SessionName
@@ -33,8 +34,14 @@ class Entry:
 
         ``start`` tells one attempt from another where sessions outlive a process.
         """
-        name = f"{self.subject.session}:{self.subject.id}:{self.repeat}-{self.job.key[:KEY_SHOWN]}{start}"
-        return name if SessionName.find(name) else None
+        nonce = f"{self.repeat}-{self.job.key[:KEY_SHOWN]}{start}"
+        names = (f"{self.subject.session}:{task}:{nonce}" for task in (self.subject.id, _plain(self.subject)) if task)
+        return next((name for name in names if SessionName.find(name)), None)
+
+
+def _plain(subject: Subject) -> str:
+    """What names a dialogue in a session whatever its id is: its runs must share one, and nobody looks the task up by it."""
+    return slug(subject.id) if isinstance(subject.source, DialogueTask) else ""
 
 
 def repeat_of(session: str | None) -> int:

@@ -9,14 +9,15 @@ from typing import Final
 import httpx
 
 from toolorchestra.core.chat import ChatModels
+from toolorchestra.training.evaluate.dialogues import Users
 from toolorchestra.training.evaluate.episodes import Entry, entries_of
 from toolorchestra.training.evaluate.errors import InvalidPlanError
 from toolorchestra.training.evaluate.http_models import HttpModels
-from toolorchestra.training.evaluate.judging import Jury, judge_key, make_jury
+from toolorchestra.training.evaluate.judging import JUDGE, USER, Jury, key_of, make_jury, target_of
 from toolorchestra.training.evaluate.memory import MemoryPlayer
 from toolorchestra.training.evaluate.output import write_picture, write_report
 from toolorchestra.training.evaluate.parts import SkillRow
-from toolorchestra.training.evaluate.plan import EvaluationPlan
+from toolorchestra.training.evaluate.plan import EvaluationPlan, ModelPlan
 from toolorchestra.training.evaluate.processes import ProcessPlayer
 from toolorchestra.training.evaluate.real_skills import Routes, plugin_routes, real_rows
 from toolorchestra.training.evaluate.records import Recorded, RecordFile, read_records
@@ -36,12 +37,21 @@ class Prepared:
 
     staged: Staged
     jury: Jury
+    users: Users
     entries: Sequence[Entry]
     choices: dict[str, Choices]
 
     @property
     def plan(self) -> EvaluationPlan:
         return self.staged.plan
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Models beside the evaluated ones: what the judge is asked through, and who plays the users of dialogues."""
+
+    judge: ChatModels | None
+    users: Users
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +84,18 @@ class Evaluation:
                 "policies: prompted:… and orchestrator:… are played by a platform", param="policies", hint="add --platform"
             )
         async with AsyncExitStack() as stack:
-            prepared = self.prepare(stage_plan(self.plan), await judge_models(self.plan, stack))
+            prepared = self.prepare(stage_plan(self.plan), await outside_models(self.plan, stack))
             player = memory_player(prepared, stack)
             return await self.play(prepared, player, plugin_routes(prepared.staged))
 
-    def prepare(self, staged: Staged, judges: ChatModels | None = None, *, platform: str = "") -> Prepared:
+    def prepare(self, staged: Staged, outside: Outside, *, platform: str = "") -> Prepared:
         """Everything that is settled before the first episode; routers learn only if something is left to play."""
-        jury, entries = make_jury(staged, judges), entries_of(staged, platform=platform)
+        jury, entries = make_jury(staged, outside.judge), entries_of(staged, platform=platform)
         known = set[str]() if self.fresh else {episode.key for episode in read_records(self.folder / RECORDS_NAME).episodes}
         missing = [entry for entry in entries if entry.job.key not in known]
         if missing and (routers := set(TEXT_ROUTERS).intersection(self.plan.policies)):
             self.tell(f"the routers {' and '.join(sorted(routers))} read {len(staged.subjects)} requests")
-        return Prepared(staged, jury, entries, text_choices(staged) if missing else {})
+        return Prepared(staged, jury, outside.users, entries, text_choices(staged) if missing else {})
 
     async def play(self, prepared: Prepared, player: Player, routes: Routes) -> Done:
         """Play what is missing, call the real tools by ``routes`` to measure them, and write the report."""
@@ -99,20 +109,27 @@ class Evaluation:
         return report_on(prepared.staged, recorded, self.folder, await measured(prepared.staged, recorded, routes))
 
 
-async def judge_models(plan: EvaluationPlan, stack: AsyncExitStack) -> ChatModels | None:
-    """What the judge is asked through; None without one."""
-    if plan.judge is None:
+async def outside_models(plan: EvaluationPlan, stack: AsyncExitStack) -> Outside:
+    """Those that the plan names. Raises InvalidPlanError where a key is missing."""
+    judge = await _models(plan.judge, JUDGE, stack)
+    if plan.user is None:
+        return Outside(judge, Users())
+    return Outside(judge, Users(await _models(plan.user, USER, stack), target_of(plan.user, USER), plan.seed))
+
+
+async def _models(plan: ModelPlan | None, name: str, stack: AsyncExitStack) -> ChatModels | None:
+    if plan is None:
         return None
     client = await stack.enter_async_context(httpx.AsyncClient())
-    return HttpModels(client, key=judge_key(plan.judge))
+    return HttpModels(client, key=key_of(plan, name))
 
 
 def memory_player(prepared: Prepared, stack: AsyncExitStack) -> Player:
     """Processes where that pays and nothing but the plan is needed, else this process."""
     plan, width = prepared.plan, prepared.plan.limits.parallel
-    if width > 1 and len(prepared.entries) > FEW and plan.judge is None:
+    if width > 1 and len(prepared.entries) > FEW and plan.judge is None and plan.user is None:
         return stack.enter_context(ProcessPlayer(plan, prepared.choices, width))
-    return MemoryPlayer(prepared.staged, prepared.jury, prepared.entries, prepared.choices)
+    return MemoryPlayer(prepared.staged, prepared.jury, prepared.entries, prepared.choices, users=prepared.users)
 
 
 async def measured(staged: Staged, recorded: Recorded, routes: Routes) -> Sequence[SkillRow]:
@@ -123,5 +140,5 @@ async def measured(staged: Staged, recorded: Recorded, routes: Routes) -> Sequen
 def report_on(staged: Staged, recorded: Recorded, folder: Path, real: Sequence[SkillRow] = ()) -> Done:
     """Write the report of what is recorded. Raises InvalidPlanError when nothing is."""
     skills = [*skill_rows(staged, recorded.episodes), *real]
-    report = build_report(recorded, staged.plan.reported(), skills=skills)
+    report = build_report(recorded, staged.plan.reported(staged.told), skills=skills)
     return Done(report, (*write_report(report, folder), write_picture(report, folder)), folder)

@@ -3,18 +3,17 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from toolorchestra.core.chat import ChatModels
 from toolorchestra.core.functions import ExpertTarget
 from toolorchestra.core.resources import ExpertModel
 from toolorchestra.core.resources.meta import API_VERSION
 from toolorchestra.training.evaluate.benchmarks.questions import Question
-from toolorchestra.training.evaluate.benchmarks.tau2 import DialogueTask
+from toolorchestra.training.evaluate.benchmarks.tau2 import ACTION, COMMUNICATE, DB, DialogueTask
 from toolorchestra.training.evaluate.errors import InvalidPlanError
 from toolorchestra.training.evaluate.graders import Case, Grader, find_grader
 from toolorchestra.training.evaluate.judge import Judge
-from toolorchestra.training.evaluate.plan import EvaluationPlan, JudgePlan, Questions
+from toolorchestra.training.evaluate.plan import EvaluationPlan, ModelPlan, Questions
 from toolorchestra.training.evaluate.staging import Staged
 from toolorchestra.training.evaluate.subjects import Subject
 from toolorchestra.worlds.check import check
@@ -23,7 +22,7 @@ from toolorchestra.worlds.session import Call, Session
 from toolorchestra.worlds.tasks import Task
 from toolorchestra.worlds.world import World
 
-JUDGE: Final = "judge"
+JUDGE, USER = "judge", "user"  # of a plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +61,33 @@ class Jury:
 
 
 def check_dialogue(world: World, task: DialogueTask, calls: Sequence[Call], said: str) -> Graded:
-    """τ²-bench's DB and COMMUNICATE: the end state of the golden actions, and each text said (arXiv 2506.07982).
-
-    Assertions in natural language and of its own environments are not checked here.
+    """What τ²-bench's reward of a task is made of: the end state of the golden actions, each text said in any of the agent's
+    messages, and where it asks for it each golden call made (arXiv 2506.07982).
     """
-    wanted = Session.replay(world, [Call(one.name, one.arguments) for one in task.golden if not one.by_user])
-    if Session.replay(world, calls).state_hash != wanted.state_hash:
-        return Graded(success=False, reason="the end state is not that of the golden actions")
+    checks = {DB: _state_fault, COMMUNICATE: _said_fault, ACTION: _calls_fault}
+    faults = [checks[name](world, task, calls, said) for name in task.reward_basis]
+    reason = "; ".join(fault for fault in faults if fault)
+    return Graded(not reason, reason)
+
+
+def _state_fault(world: World, task: DialogueTask, calls: Sequence[Call], said: str) -> str:
+    del said
+    wanted = Session.replay(world, [Call(one.name, one.arguments) for one in task.golden])
+    same = Session.replay(world, calls).state_hash == wanted.state_hash
+    return "" if same else "the end state is not that of the golden actions"
+
+
+def _said_fault(world: World, task: DialogueTask, calls: Sequence[Call], said: str) -> str:
+    del world, calls
     plain = said.replace(",", "").lower()
     missing = [text for text in task.communicate if text.replace(",", "").lower() not in plain]
-    return Graded(not missing, f"it was not said: {', '.join(missing)}" if missing else "")
+    return f"it was not said: {', '.join(missing)}" if missing else ""
+
+
+def _calls_fault(world: World, task: DialogueTask, calls: Sequence[Call], said: str) -> str:
+    del world, said
+    missing = [one.name for one in task.golden if not any(one.is_call(call.tool, call.arguments) for call in calls)]
+    return f"it was not called: {', '.join(missing)}" if missing else ""
 
 
 def make_jury(staged: Staged, models: ChatModels | None = None) -> Jury:
@@ -94,27 +110,27 @@ def _grader(name: str, suite: Questions, plan: EvaluationPlan, models: ChatModel
             param="judge",
             hint="write judge: {base_url: …, model: …} into the plan",
         )
-    return Judge(models, judge_target(plan.judge), seed=plan.seed)
+    return Judge(models, target_of(plan.judge, JUDGE), seed=plan.seed)
 
 
-def judge_target(plan: JudgePlan) -> ExpertTarget:
-    """The judge as a model to call."""
+def target_of(plan: ModelPlan, name: str) -> ExpertTarget:
+    """A model beside the evaluated ones as a model to call."""
     spec = {
-        "description": "Judge of an evaluation.",
+        "description": f"The {name} of an evaluation.",
         "model": plan.model,
         "endpoint": {"baseUrl": plan.base_url},
         "pricing": {"input": "0", "output": "0"},
     }
-    body = {"apiVersion": API_VERSION, "kind": "ExpertModel", "metadata": {"name": JUDGE}, "spec": spec}
+    body = {"apiVersion": API_VERSION, "kind": "ExpertModel", "metadata": {"name": name}, "spec": spec}
     expert = ExpertModel.model_validate(body)
-    return ExpertTarget(namespace="default", name=JUDGE, spec=expert.spec, base_url=plan.base_url)
+    return ExpertTarget(namespace="default", name=name, spec=expert.spec, base_url=plan.base_url)
 
 
-def judge_key(plan: JudgePlan) -> str | None:
-    """The key of the judge's server, from the environment variable that the plan names. Raises InvalidPlanError."""
+def key_of(plan: ModelPlan, name: str) -> str | None:
+    """The key of such a model's server, from the environment variable that the plan names. Raises InvalidPlanError."""
     if plan.key_env is None:
         return None
     key = os.environ.get(plan.key_env)
     if not key:
-        raise InvalidPlanError(f"judge.key_env: {plan.key_env} is not set", param="judge.key_env", hint="export it")
+        raise InvalidPlanError(f"{name}.key_env: {plan.key_env} is not set", param=f"{name}.key_env", hint="export it")
     return key

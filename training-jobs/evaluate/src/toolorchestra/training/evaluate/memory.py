@@ -14,7 +14,9 @@ from toolorchestra.core.loop.journal import DeniedError
 from toolorchestra.core.loop.state import CallState, State
 from toolorchestra.core.resources.meta import nano_usd
 from toolorchestra.core.revision import Revision
+from toolorchestra.core.rewards.episodes import EpisodeOutcome, rollout_of
 from toolorchestra.training.evaluate.actors import Company
+from toolorchestra.training.evaluate.dialogues import Messages, Users, converse
 from toolorchestra.training.evaluate.driving import Ended, User, play
 from toolorchestra.training.evaluate.episodes import Entry, Observed, count_calls, failed, record
 from toolorchestra.training.evaluate.judging import Graded, Jury
@@ -56,6 +58,7 @@ class MemoryPlayer(Player):
     choices: Mapping[str, Choices]
     batch: int = 1
     width: int = 1
+    users: Users = field(default_factory=Users)
     plugins: PluginExecutor = field(default_factory=PluginExecutor)
     companies: dict[int, Company] = field(default_factory=dict)
 
@@ -76,12 +79,17 @@ class MemoryPlayer(Player):
         revision = stage.revision(entry.policy)
         opened = opening(subject, stage, revision, seed=self.staged.plan.seed + entry.repeat, session=entry.session())
         company = self._company(entry.repeat)
-        models = company.models(stage.name, entry.policy)
-        ended = await play(
-            revision, opened, models=models, executor=self._executor(company, stage), user=user_of(subject), run_id="run"
-        )
-        calls = calls_of(ended.state, stage.world, functions=stage.functions) if stage.world else []
-        return observed_in(ended, revision, await self.jury.judge(subject, calls, ended.answer))
+        models, executor = company.models(stage.name, entry.policy), self._executor(company, stage)
+
+        async def run(messages: Messages, number: int) -> Ended:
+            given = opened.model_copy(update={"messages": tuple(dict(one) for one in messages)})
+            name = f"run-{number}" if number else "run"
+            return await play(revision, given, models=models, executor=executor, user=user_of(subject), run_id=name)
+
+        runs = await converse(subject.opening, run, told_in, self.users.of(subject), most=stage.limits.runs)
+        calls = [call for one in runs if stage.world for call in calls_of(one.state, stage.world, functions=stage.functions)]
+        said = "\n".join(one.answer for one in runs)
+        return observed_in(runs, revision, await self.jury.judge(subject, calls, said))
 
     def _executor(self, company: Company, stage: Stage) -> StageExecutor:
         experts = SimulatedExpertExecutor(company.experts[stage.name])
@@ -131,19 +139,26 @@ def user_of(subject: Subject) -> User | None:
     return answer
 
 
-def observed_in(ended: Ended, revision: Revision, graded: Graded) -> Observed:
-    """What was observed of a run in memory."""
-    state = ended.state
-    names = [call.intent.function for turn in state.turns for call in turn.calls if call.outcome is not None]
-    error, message = error_of(state)
+def told_in(ended: Ended) -> str | None:
+    """What the user was told in a run; None where it failed, or was capped."""
+    return ended.answer if ended.state.ended is not None and ended.state.ended.status == "completed" else None
+
+
+def observed_in(runs: Sequence[Ended], revision: Revision, graded: Graded) -> Observed:
+    """What was observed of an episode in memory: its runs counted as rewards count them, its end that of the last one."""
+    states = [one.state for one in runs]
+    rollout = rollout_of(states, EpisodeOutcome.OK if graded.success else EpisodeOutcome.WRONG)
+    turns = [turn for state in states for turn in state.turns]
+    names = [call.intent.function for turn in turns for call in turn.calls if call.outcome is not None]
+    error, message = error_of(states[-1])
     return Observed(
         graded=graded,
-        cost_nano_usd=state.spent_nano_usd,
-        latency_ms=ended.latency_ms,
-        turns=len(state.turns),
+        cost_nano_usd=rollout.cost_nano_usd,
+        latency_ms=rollout.latency_ms,
+        turns=len(turns),
         calls=count_calls(revision.functions, names),
         offered=[function.name for function in revision.functions],
-        answer=ended.answer,
+        answer=runs[-1].answer,
         error=error,
         error_message=message,
     )

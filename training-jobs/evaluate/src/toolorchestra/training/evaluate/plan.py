@@ -4,7 +4,7 @@ It says what is to be played; ``report.Plan``, made from it, says what the repor
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
@@ -88,7 +88,7 @@ class Questions(Strict):
 
 
 class Tau2(Strict):
-    """Conversations of τ²-bench: its tasks.json, and a world that holds the tools of that domain."""
+    """Dialogues of τ²-bench: its tasks.json, and a world that holds the tools of that domain."""
 
     kind: Literal["tau2"]
     file: str = Field(description="The tasks.json of a domain.")
@@ -124,7 +124,8 @@ class Training(Strict):
 class EpisodeLimits(Strict):
     """Limits of one episode."""
 
-    turns: int = Field(default=50, ge=1, le=50)
+    turns: int = Field(default=50, ge=1, le=50, description="Of one run.")
+    runs: int = Field(default=20, ge=1, le=100, description="Of one dialogue; other episodes are one run.")
     seconds: PositiveInt = 3_600
     cost_usd: Usd | None = None
     output_tokens: int = Field(default=1_024, ge=64, le=131_072)
@@ -177,8 +178,8 @@ class PlatformPlan(Strict):
     namespace: str = "default"
 
 
-class JudgePlan(Strict):
-    """The model that grades free answers, an OpenAI-compatible server; the key stands in an environment variable."""
+class ModelPlan(Strict):
+    """A model beside the evaluated ones, behind an OpenAI-compatible server; the key stands in an environment variable."""
 
     base_url: str
     model: str
@@ -199,7 +200,8 @@ class EvaluationPlan(Strict):
     limits: Limits = Limits()
     report: ReportPlan = ReportPlan()
     platform: PlatformPlan = PlatformPlan()
-    judge: JudgePlan | None = None
+    judge: ModelPlan | None = Field(default=None, description="Grades free answers.")
+    user: ModelPlan | None = Field(default=None, description="Plays the users of dialogues. Default: a script.")
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -212,8 +214,8 @@ class EvaluationPlan(Strict):
         """Whether a policy is named that only a platform can play."""
         return any(name.startswith(("prompted:", "orchestrator:")) for name in self.policies)
 
-    def reported(self) -> Shown:
-        """What the report is to show."""
+    def reported(self, told: Mapping[str, str] | None = None) -> Shown:
+        """What the report is to show; ``told`` is printed beside the settings."""
         wanted = self.report
         return Shown(
             policy=wanted.policy,
@@ -223,7 +225,7 @@ class EvaluationPlan(Strict):
             untrained=wanted.untrained,
             drawing=Drawing(seed=self.seed, resamples=wanted.resamples, level=wanted.level),
             run_link=wanted.run_link,
-            settings=_settings(self),
+            settings=_settings(self) | dict(told or {}),
             worst=wanted.worst,
             bounds=BOUNDS,
         )

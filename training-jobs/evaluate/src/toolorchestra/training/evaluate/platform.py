@@ -22,9 +22,10 @@ from toolorchestra.core.functions import ExpertTarget
 from toolorchestra.core.resources import ExpertModel, Resource
 from toolorchestra.core.storable import parse_object
 from toolorchestra.training.evaluate.actors import Company
+from toolorchestra.training.evaluate.dialogues import Messages, converse
 from toolorchestra.training.evaluate.episodes import Entry, Observed, failed, policies_on, record, repeat_of
 from toolorchestra.training.evaluate.errors import InvalidPlanError
-from toolorchestra.training.evaluate.evaluating import Done, Evaluation, Prepared, judge_models
+from toolorchestra.training.evaluate.evaluating import Done, Evaluation, Prepared, outside_models
 from toolorchestra.training.evaluate.judging import Graded
 from toolorchestra.training.evaluate.real_skills import platform_routes
 from toolorchestra.training.evaluate.records import Episode, ErrorKind
@@ -81,7 +82,7 @@ class PlatformEvaluation(Evaluation):
         async with AsyncExitStack() as stack:
             server = stack.enter_context(ModelServer(hall.find, hall.names))
             staged = stage_plan(self.plan, base_url=server.url, namespace=self.plan.platform.namespace)
-            prepared = self.prepare(staged, await judge_models(self.plan, stack), platform=NAME)
+            prepared = self.prepare(staged, await outside_models(self.plan, stack), platform=NAME)
             hall.open(prepared)
             manifests = write_manifests(staged, self.folder / MANIFESTS)
             self.tell(f"{manifests} manifests in {self.folder / MANIFESTS}")
@@ -164,6 +165,19 @@ async def wait_until_offered(client: httpx.AsyncClient, staged: Staged, *, most_
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A run that is over: what the user was told, and its document."""
+
+    answer: str
+    run: Mapping[str, Any]
+
+
+def told_in(told: Told) -> str | None:
+    """What the user was told in a run; None where it failed, or was capped."""
+    return told.answer if told.run["status"] == "completed" else None
+
+
 @dataclass(frozen=True)
 class PlatformPlayer(Player):
     """``start`` tells this start's sessions from those of an earlier one, which the platform may remember."""
@@ -189,16 +203,22 @@ class PlatformPlayer(Player):
             return failed(staged, entry, ErrorKind.ENVIRONMENT, str(error))
 
     async def _observe(self, entry: Entry) -> Observed:
-        answer, run_id = await self._talk(entry)
-        run = await ask(self.client, "GET", f"/v1/runs/{run_id}")
-        stage = self.prepared.staged.stages[entry.subject.stage]
-        calls = calls_of(run, stage.world, functions=stage.functions) if stage.world else []
-        graded = await self.prepared.jury.judge(entry.subject, calls, answer)
-        return observed_in(run, answer, graded, sorted([*stage.cards, *stage.plain_names]), alone=is_alone(entry.policy))
+        subject, stage = entry.subject, self.prepared.staged.stages[entry.subject.stage]
 
-    async def _talk(self, entry: Entry) -> tuple[str, str]:
-        """The run's answer and id; questions to the user are answered on the way."""
-        body = self._request(entry)
+        async def run(messages: Messages, number: int) -> Told:
+            del number
+            return await self._run(entry, messages)
+
+        runs = await converse(subject.opening, run, told_in, self.prepared.users.of(subject), most=stage.limits.runs)
+        documents = [one.run for one in runs]
+        calls = [call for one in documents if stage.world for call in calls_of(one, stage.world, functions=stage.functions)]
+        graded = await self.prepared.jury.judge(subject, calls, "\n".join(one.answer for one in runs))
+        offered = sorted([*stage.cards, *stage.plain_names])
+        return observed_in(documents, runs[-1].answer, graded, offered, alone=is_alone(entry.policy))
+
+    async def _run(self, entry: Entry, messages: Messages) -> "Told":
+        """One run to its end; questions to the user are answered on the way."""
+        body = self._request(entry, messages)
         for _ in range(MOST_QUESTIONS + 1):
             reply = await ask(self.client, "POST", "/v1/chat/completions", body)
             message = reply["choices"][0]["message"]
@@ -206,16 +226,17 @@ class PlatformPlayer(Player):
                 break
             answers = [_told(entry, call) for call in message["tool_calls"]]
             body = {**body, "messages": [*body["messages"], message, *answers]}
-        return str(message.get("content") or ""), str(reply["toolorchestra"]["run_id"])
+        run_id = str(reply["toolorchestra"]["run_id"])
+        return Told(str(message.get("content") or ""), await ask(self.client, "GET", f"/v1/runs/{run_id}"))
 
-    def _request(self, entry: Entry) -> dict[str, Any]:
+    def _request(self, entry: Entry, messages: Messages) -> dict[str, Any]:
         subject = entry.subject
         stage = self.prepared.staged.stages[subject.stage]
         wish = subject.wish.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         session = entry.session(self.start)
         return {
             "model": stage.model(entry.policy),
-            "messages": [{"role": "user", "content": subject.opening}],
+            "messages": [dict(one) for one in messages],
             "seed": self.prepared.plan.seed + entry.repeat,
             "toolorchestra": {
                 **({"preference": wish} if wish else {}),
@@ -240,13 +261,14 @@ def is_alone(policy: str) -> bool:
 
 
 def observed_in(
-    run: Mapping[str, Any], answer: str, graded: Graded, offered: Sequence[str], *, alone: bool = False
+    runs: Sequence[Mapping[str, Any]], answer: str, graded: Graded, offered: Sequence[str], *, alone: bool = False
 ) -> Observed:
-    """What was observed of a run on a platform, from its document.
+    """What was observed of an episode on a platform, from the documents of its runs; its end is that of the last one.
 
     A manager that cannot be reached is a failure of the environment, unless it is simulated (``alone``): then it is late.
     """
-    calls = [call for turn in run["turns"] for call in turn["calls"]]
+    run = runs[-1]
+    calls = [call for one in runs for turn in one["turns"] for call in turn["calls"]]
     broken = next((call for call in calls if call["error_code"] == BrokenToolError.code), None)
     names = [str(call["function"]) for call in calls]
     ended = run["status"] == "completed"
@@ -256,9 +278,9 @@ def observed_in(
     kind = ErrorKind.ENVIRONMENT if broken else None if ended else silent
     return Observed(
         graded=graded,
-        cost_nano_usd=int(run["cost_nano_usd"]),
-        latency_ms=int(run["duration_ms"] or 0),
-        turns=len(run["turns"]),
+        cost_nano_usd=sum(int(one["cost_nano_usd"]) for one in runs),
+        latency_ms=sum(int(one["duration_ms"] or 0) for one in runs),
+        turns=sum(len(one["turns"]) for one in runs),
         calls={name: names.count(name) for name in dict.fromkeys(names) if name in offered},
         offered=offered,
         answer=answer,

@@ -1,5 +1,6 @@
 """From a plan to its stages and subjects: every folder and file of it is read here, before anything is played."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,6 +30,14 @@ class Staged:
     casts: Mapping[str, Cast]
     subjects: tuple[Subject, ...]
     ceilings: dict[tuple[str, str], Ceiling] = field(default_factory=dict)  # computed as they are needed
+    left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # by suite and reason how many are not played
+
+    @property
+    def told(self) -> Mapping[str, str]:
+        """What of the files is not played, in words, for the report."""
+        found = [(label, count, reason) for label, counts in self.left_out.items() for reason, count in counts.items()]
+        parts = [f"{label}: {count} tasks, {reason}" for label, count, reason in found]
+        return {"left out": "; ".join(parts)} if parts else {}
 
     @cached_property
     def book(self) -> TaskBook:
@@ -57,7 +66,7 @@ def stage_plan(plan: EvaluationPlan, *, base_url: str = UNUSED_URL, namespace: s
         except ToolOrchestraError as error:
             error.message = f"suite {suite.label}: {error.message}"
             raise
-    return Staged(plan, builder.stages, builder.casts, tuple(subjects))
+    return Staged(plan, builder.stages, builder.casts, tuple(subjects), left_out=builder.left_out)
 
 
 class _Builder:
@@ -67,6 +76,7 @@ class _Builder:
         self._plan, self._base_url, self._namespace = plan, base_url, namespace
         self.stages: dict[str, Stage] = {}
         self.casts: dict[str, Cast] = {}
+        self.left_out: dict[str, Counter[str]] = {}
 
     def suite(self, suite: Suite) -> Iterator[Subject]:
         seed = self._plan.seed
@@ -81,7 +91,8 @@ class _Builder:
             case Tau2():
                 world = load_world(suite.world)
                 stage = self._world("worlds", suite.world, world)
-                yield from dialogue_subjects(suite, world.name, stage=stage, seed=seed)
+                left_out = self.left_out.setdefault(suite.label, Counter())
+                yield from dialogue_subjects(suite, world, stage=stage, seed=seed, left_out=left_out)
 
     def _world(self, kind: str, folder: str, world: World) -> str:
         variant = Variant.PLAIN if kind == "preferences" else Variant(kind)

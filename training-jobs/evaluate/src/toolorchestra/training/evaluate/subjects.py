@@ -1,5 +1,6 @@
 """What is played: one request of a suite with all that is needed to start it, to judge it, and to name it by its content."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -8,6 +9,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from toolorchestra.core.resources.orchestrator import PreferenceSpec, Weights
 from toolorchestra.training.evaluate.benchmarks.questions import Question, load_frames, load_hle
+from toolorchestra.training.evaluate.benchmarks.scripted import spoken
 from toolorchestra.training.evaluate.benchmarks.tau2 import DialogueTask, load_tau2
 from toolorchestra.training.evaluate.benchmarks.user import load_user_questions
 from toolorchestra.training.evaluate.errors import InvalidPlanError
@@ -15,9 +17,12 @@ from toolorchestra.training.evaluate.plan import Questions, Tau2, Worlds
 from toolorchestra.worlds.loading import load_tasks
 from toolorchestra.worlds.questions import QuestionTask, read_questions
 from toolorchestra.worlds.tasks import Preference, Task
+from toolorchestra.worlds.world import World
 
 Source: TypeAlias = Task | QuestionTask | Question | DialogueTask
 _Item = TypeVar("_Item", Task, QuestionTask, Question, DialogueTask)
+
+TAU2_HINT: Final = "name a world with the tools of that domain"
 
 # Opposite wishes on the same task, in words that a model reads and weights that score: what should change is what is used.
 OPPOSITES: Final = (
@@ -117,19 +122,24 @@ def _asked(suite: Questions, task: QuestionTask | Question, text: str, wish: Pre
     )
 
 
-def dialogue_subjects(suite: Tau2, world: str, *, stage: str, seed: int) -> Iterator[Subject]:
-    """The conversations of τ²-bench that can be checked here."""
-    tasks = [task for task in load_tau2(Path(suite.file), domain=suite.domain) if task.checkable]
+def dialogue_subjects(suite: Tau2, world: World, *, stage: str, seed: int, left_out: Counter[str]) -> Iterator[Subject]:
+    """The conversations of τ²-bench that can be played and judged here; those ``left_out`` are counted by reason."""
+    found = [(task, task.why_not(world.tools)) for task in load_tau2(Path(suite.file), domain=suite.domain)]
+    left_out.update(reason for _, reason in found if reason)
+    tasks = [task for task, reason in found if not reason]
+    if not tasks:
+        reasons = ", ".join(f"{count}: {reason}" for reason, count in left_out.items())
+        raise InvalidPlanError(f"{suite.file}: no task can be played here; {reasons}", param="suites.file", hint=TAU2_HINT)
     for task in _drawn(tasks, (), suite.count, seed, where=suite.file):
         yield Subject(
             suite=suite.label,
             id=task.id,
             cluster=task.cluster,
             topic=task.domain,
-            opening=task.opening,
+            opening=spoken(task.opening or task.instructions),
             preference=Preference(),
             stage=stage,
-            session=world,
+            session=world.name,
             source=task,
         )
 

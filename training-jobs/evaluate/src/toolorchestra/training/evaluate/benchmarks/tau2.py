@@ -4,6 +4,7 @@ The format is that of ``data/tau2/domains/<domain>/tasks.json``. Only the tasks 
 τ²-bench's own, run by its own server.
 """
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,10 @@ from toolorchestra.training.evaluate.benchmarks.lines import Foreign, read_all, 
 SOURCE: Final = (
     "τ²-bench is the repository sierra-research/tau2-bench on GitHub; name the tasks.json of a domain under data/tau2/domains"
 )
+
+
+DB, COMMUNICATE, ACTION = "DB", "COMMUNICATE", "ACTION"
+JUDGED: Final = frozenset({DB, COMMUNICATE, ACTION})  # of what its rewards are made of
 
 
 class _Instructions(Foreign):
@@ -35,6 +40,7 @@ class _Action(Foreign):
     arguments: dict[str, Any]
     action_id: str = ""
     requestor: str = "assistant"
+    compare_args: list[str] | None = None
 
 
 class _Criteria(Foreign):
@@ -42,7 +48,7 @@ class _Criteria(Foreign):
     communicate_info: list[str] | None = None
     nl_assertions: list[str] | None = None
     env_assertions: list[dict[str, Any]] | None = None
-    reward_basis: list[str] = Field(default=["DB", "COMMUNICATE"])
+    reward_basis: list[str] | None = None
 
 
 class _TaskRecord(Foreign):
@@ -53,11 +59,21 @@ class _TaskRecord(Foreign):
 
 
 class GoldenAction(Frozen):
-    """One call of the reference solution; ``by_user``: the simulated user makes it."""
+    """One call of the reference solution; ``by_user``: the simulated user makes it.
+
+    ``compared``: the arguments that must be the same where the calls themselves are asked for; None: all.
+    """
 
     name: str
     arguments: dict[str, Any]
     by_user: bool = False
+    compared: tuple[str, ...] | None = None
+
+    def is_call(self, name: str, arguments: Mapping[str, Any]) -> bool:
+        """Whether a call is this one, as τ²-bench compares them."""
+        names = arguments.keys() if self.compared is None else self.compared
+        kept = ({one: given[one] for one in names if one in given} for given in (arguments, self.arguments))
+        return self.name == name and next(kept) == next(kept)
 
 
 class DialogueTask(Frozen):
@@ -86,6 +102,18 @@ class DialogueTask(Frozen):
     def checkable(self) -> bool:
         """Whether doing nothing could be told from solving it."""
         return bool(self.golden or self.communicate or self.assertions or self.environment_assertions)
+
+    def why_not(self, tools: Collection[str]) -> str:
+        """Why it cannot be played and judged in a world with these tools; empty if it can."""
+        unknown = sorted({one.name for one in self.golden if not one.by_user} - set(tools))
+        reasons = {
+            "nothing in it can be checked": not self.checkable,
+            "its user has tools": any(one.by_user for one in self.golden),
+            "it begins in a state of its own": any(self.initial_state.values()),
+            f"it is judged by {', '.join(sorted(set(self.reward_basis) - JUDGED))}": bool(set(self.reward_basis) - JUDGED),
+            f"the world has no {', '.join(unknown)}": bool(unknown),
+        }
+        return next((reason for reason, holds in reasons.items() if holds), "")
 
 
 def load_tau2(path: Path, *, domain: str | None = None) -> tuple[DialogueTask, ...]:
@@ -116,11 +144,16 @@ def _task(record: _TaskRecord, domain: str) -> DialogueTask:
         unknown=said.unknown_info or "",
         initial_state=record.initial_state or {},
         golden=tuple(
-            GoldenAction(name=action.name, arguments=action.arguments, by_user=action.requestor == "user")
+            GoldenAction(
+                name=action.name,
+                arguments=action.arguments,
+                by_user=action.requestor == "user",
+                compared=None if action.compare_args is None else tuple(action.compare_args),
+            )
             for action in criteria.actions or ()
         ),
         communicate=tuple(criteria.communicate_info or ()),
         assertions=tuple(criteria.nl_assertions or ()),
         environment_assertions=tuple(criteria.env_assertions or ()),
-        reward_basis=tuple(criteria.reward_basis),
+        reward_basis=tuple((DB, COMMUNICATE) if criteria.reward_basis is None else criteria.reward_basis),
     )

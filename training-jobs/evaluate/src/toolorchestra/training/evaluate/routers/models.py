@@ -33,10 +33,14 @@ _CALL_ID: Final = "call_0"
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """The reference solution of one request: calls by the world's own names, then the answer."""
+    """The reference solution of one request: calls by the world's own names, then the answer.
+
+    ``question``: what is asked first where the user has more to say.
+    """
 
     calls: Sequence[tuple[str, Mapping[str, Any]]]
     answer: str
+    question: str = ""
 
 
 def acting(chooser: Chooser) -> Actor:
@@ -59,6 +63,8 @@ class Golden:
         solution = self.solutions.get(situation.opening)
         if solution is None:
             raise NotFoundError("no reference solution is known for this request", hint="evaluate tasks of the plan only")
+        if solution.question and not situation.answered:
+            return Say(solution.question)
         made = len(situation.made)
         if made < len(solution.calls) and not situation.closing:
             return Make(*solution.calls[made])

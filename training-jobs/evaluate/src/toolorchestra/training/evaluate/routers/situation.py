@@ -66,7 +66,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """A moment of an episode. ``closing``: only an answer counts now."""
+    """A moment of an episode. ``closing``: only an answer counts now. ``answered``: how often the user got an answer before."""
 
     opening: str
     preference: str
@@ -74,6 +74,7 @@ class Situation:
     experts: tuple[Card, ...]
     functions: frozenset[str]
     closing: bool = False
+    answered: int = 0
 
     @property
     def asked(self) -> tuple[Step, ...]:
@@ -114,6 +115,7 @@ def read_situation(
         experts=tuple(card for name, card in sorted(cards.items()) if name in offered),
         functions=offered,
         closing=not tools,
+        answered=sum(one.get("role") == "assistant" and not one.get("tool_calls") for one in messages),
     )
 
 
