@@ -12,10 +12,10 @@ lock_of() {
   esac
 }
 
-# A laptop has no use for the operator.
+# A laptop has no use for the operator. Training runs in an environment of its own; here it is only read, by checks.
 members_of() {
   ls services/*/pyproject.toml tools/*/pyproject.toml training-jobs/toolscale/pyproject.toml training-jobs/evaluate/pyproject.toml
-  [[ $1 == runtime ]] || ls operator/pyproject.toml
+  [[ $1 == runtime ]] || ls operator/pyproject.toml training-jobs/grpo/pyproject.toml
 }
 
 kind=${1:-}

@@ -325,3 +325,14 @@ async def test_a_raw_completion_asks_for_the_adapter_and_stops_at_the_end_of_its
     assert state.ended.answer == "42"
     assert state.turns[0].decided.decision.reasoning == "it is clear"
     assert state.turns[0].decided.format_hash
+
+
+async def test_exploration_begins_the_first_output_of_a_trained_manager_and_no_later_one():
+    script = [Say(' {"q": "x"}'), Say("answer_from 1/1")]
+    peers, state = await play(({"role": "user", "content": "What?"},), policy=SIGNATURES, script=script, explored="lookup")
+    first, second = peers.models.completions
+    assert first.prompt.endswith("<|im_start|>assistant\ncall lookup")
+    assert second.prompt.startswith(first.prompt + ' {"q": "x"}<|im_end|>')
+    assert second.prompt.endswith("<|im_start|>assistant\n")
+    assert [call.intent.function for call in state.turns[0].calls] == ["lookup"]
+    assert state.turns[0].decided.decision.output == 'call lookup {"q": "x"}'

@@ -24,7 +24,7 @@ from toolorchestra.core.storable import parse_object
 
 START: Final = "<|im_start|>"
 STOP: Final = "<|im_end|>"
-_RULES: Final = (
+RULES: Final = (
     "Reply with `call NAME {json arguments}` (one line per call), `answer_from TURN/ORDINAL` to hand a result on, or "
     "`answer TEXT`. One line `think …` may come first."
 )
@@ -58,8 +58,13 @@ def signature(function: Function, tag: str) -> str:
 
 def opening(instruction: str, signatures: Sequence[str], task: str) -> Segment:
     """The fixed start of a run: system text with tools, then the task."""
-    system = "\n".join((inert(instruction), "", "Tools:", *signatures, "", _RULES))
+    system = "\n".join((inert(instruction), "", "Tools:", *signatures, "", RULES))
     return Segment(f"{START}system\n{system}{STOP}\n{START}user\n{inert(task)}{STOP}\n{START}assistant\n")
+
+
+def beginning(function: str) -> str:
+    """How an output begins that calls this function. Exploration writes it; the manager goes on with the arguments."""
+    return f"call {function}"
 
 
 def written(output: str) -> Segment:
@@ -82,7 +87,7 @@ def parse(output: str) -> Decision:
     """The decision in a manager's output. Raises FormatError for anything that is not exactly the format."""
     text = output.removesuffix(STOP).strip()
     if text != inert(text):
-        raise FormatError("the marks of turns are not the manager's to write", hint=_RULES)
+        raise FormatError("the marks of turns are not the manager's to write", hint=RULES)
     thought = ""
     if text.startswith("think "):
         thought, _, text = text.removeprefix("think ").partition("\n")
@@ -113,11 +118,11 @@ def inert(text: str) -> str:
 def _call(line: str) -> Intent:
     found = _CALL.fullmatch(line.strip())
     if found is None:
-        raise FormatError(f"{line[:80]!r} is neither a call nor an answer", hint=_RULES)
+        raise FormatError(f"{line[:80]!r} is neither a call nor an answer", hint=RULES)
     try:
         return Intent(function=found[1], arguments=parse_object(found[2]))
     except InvalidArgumentsError as error:
-        raise FormatError(f"{found[1]}: {error.message}", hint=_RULES) from error
+        raise FormatError(f"{found[1]}: {error.message}", hint=RULES) from error
 
 
 def _type(schema: Any) -> str:
@@ -128,7 +133,7 @@ def _type(schema: Any) -> str:
 
 def _version() -> str:
     probe = opening("i", ["s"], "t").text + results([("1/1", "f", "o")], "[left]").text
-    return hashlib.sha256(f"{probe}\n{_SIGNATURE}\n{_RULES}\n{_CALL.pattern}\n{_FROM.pattern}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{probe}\n{_SIGNATURE}\n{RULES}\n{_CALL.pattern}\n{_FROM.pattern}".encode()).hexdigest()[:16]
 
 
 FORMAT_HASH: Final = _version()

@@ -253,11 +253,7 @@ def _size(messages: Sequence[dict[str, Any]]) -> int:
 
 
 def _choice(view: View) -> dict[str, Any] | None:
-    explored = view.state.run.explored
-    first = len(view.state.turns) <= 1
-    if explored is None or not first or not any(f.name == explored for f in view.functions):
-        return None
-    return {"type": "function", "function": {"name": explored}}
+    return {"type": "function", "function": {"name": view.explored}} if view.explored else None
 
 
 def _decision(reply: ChatReply, view: View) -> Decision:

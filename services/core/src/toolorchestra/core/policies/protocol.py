@@ -25,6 +25,13 @@ class View:
         """The text of the newest user message."""
         return self.state.run.question
 
+    @property
+    def explored(self) -> str | None:
+        """The function that this turn has to call, since it was drawn for the run's first; None where the policy chooses."""
+        name = self.state.run.explored
+        first = len(self.state.turns) <= 1
+        return name if first and any(f.name == name for f in self.functions) else None
+
 
 @dataclass(frozen=True, slots=True)
 class Quote:

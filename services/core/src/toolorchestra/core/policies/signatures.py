@@ -32,7 +32,7 @@ class SignaturePolicy(Policy):
         if forced:
             return closing_quote(view.revision.closing, view.state.run)
         limit = min(self._manager.max_output_tokens, view.state.run.limits.max_output_tokens)
-        tokens = prompt_bound_tokens(prompt_of(view))
+        tokens = prompt_bound_tokens(prompt_of(view) + _begun(view))
         return Quote(tokens, self._manager.price, limit, model_timeout_ms(self._manager))
 
     @override
@@ -40,10 +40,11 @@ class SignaturePolicy(Policy):
         if terms.forced is not None:
             return await close(self._models, self._manager, view.state, terms)
         sampling = view.state.run.sampling
+        begun = _begun(view)
         reply = await self._models.complete(
             CompletionRequest(
                 target=self._manager.target,
-                prompt=prompt_of(view),
+                prompt=prompt_of(view) + begun,
                 max_tokens=terms.max_tokens,
                 timeout_ms=terms.timeout_ms,
                 temperature=GREEDY if sampling.temperature is None else sampling.temperature,
@@ -56,7 +57,7 @@ class SignaturePolicy(Policy):
             )
         )
         return Reply(
-            decision_of(reply.text),
+            decision_of(begun + reply.text),
             usage=reply.usage,
             estimated=reply.estimated,
             latency_ms=reply.latency_ms,
@@ -64,6 +65,11 @@ class SignaturePolicy(Policy):
             format_hash=policyformat.FORMAT_HASH,
             finish_reason=reply.finish_reason,
         )
+
+
+def _begun(view: View) -> str:
+    """What exploration has written of the manager's next output."""
+    return policyformat.beginning(view.explored) if view.explored else ""
 
 
 def prompt_of(view: View) -> str:

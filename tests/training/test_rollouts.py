@@ -1,0 +1,150 @@
+"""Episodes are played by the platform's own loop, side by side: nobody waits for another's tools."""
+
+import asyncio
+from dataclasses import dataclass, field
+from time import monotonic
+
+import pytest
+
+from toolorchestra.core.calls import Executor, Outcome, Status
+from toolorchestra.core.errors import InvalidRequestError
+from toolorchestra.core.policyformat import beginning
+from toolorchestra.core.rewards.episodes import EpisodeOutcome
+from toolorchestra.training.grpo.grouping import Grouping, groups_of
+from toolorchestra.training.grpo.policies import PolicyBackend, Turn, Written
+from toolorchestra.training.grpo.rollouts import Engine, Seat
+from toolorchestra.training.grpo.tiny.routes import Draw
+from toolorchestra.training.grpo.tiny.staging import Routes, oracle, scene_of
+from toolorchestra.training.grpo.tiny.warmstart import outputs
+
+
+@dataclass
+class Scripted(PolicyBackend):
+    """Plays the right routes of tasks by what their prompts show; counts its batches."""
+
+    codec: object
+    tasks: list
+    batches: list = field(default_factory=list)
+
+    async def write(self, turns):
+        self.batches.append(len(turns))
+        return [self._turn(turn) for turn in turns]
+
+    def _turn(self, turn: Turn) -> Written:
+        text = self.codec.decode(turn.ids)
+        task = next(t for t in self.tasks if t.question in text and all(card.name in text for card in t.cards))
+        begun = text.rpartition("assistant\n")[2]
+        card = next(c for c in task.cards if begun.endswith(c.name)) if begun else oracle(task)
+        said = list(outputs(task, card))[text.count("\nresult ")]
+        ids = [*self.codec.encode(said.removeprefix(begun)), self.codec.stop]
+        return Written(ids, [-0.1] * len(ids), 0)
+
+
+def tasks_of(count, seed=5):
+    return [Draw(seed).task(number) for number in range(count)]
+
+
+async def test_the_oracles_route_is_right_and_costs_what_the_oracle_says(codec):
+    tasks = tasks_of(12)
+    engine = Engine(Scripted(codec, tasks), codec)
+    episodes = await engine.play([Seat(scene_of(task)) for task in tasks])
+    for task, episode in zip(tasks, episodes, strict=True):
+        assert episode.rollout.outcome is EpisodeOutcome.OK
+        assert episode.first_call == oracle(task).name
+        assert episode.rollout.cost_nano_usd == scene_cost(task, oracle(task).name)
+        assert episode.state.ended.answer == task.answer
+
+
+def scene_cost(task, name):
+    return next(round(float(card.usd) * 1_000_000_000) for card in task.cards if card.name == name)
+
+
+async def test_turns_are_written_together(codec):
+    tasks = tasks_of(12)
+    backend = Scripted(codec, tasks)
+    await Engine(backend, codec).play([Seat(scene_of(task)) for task in tasks])
+    assert backend.batches == [12, 12]
+
+
+async def test_a_drawn_first_tool_is_called_whatever_the_policy_would(codec):
+    (task,) = tasks_of(1)
+    drawn = next(card for card in task.cards if card is not oracle(task))
+    backend = Scripted(codec, [task])
+    (episode,) = await Engine(backend, codec).play([Seat(scene_of(task), explored=drawn.name)])
+    assert episode.first_call == drawn.name
+    forced = [i for i, mark in zip(episode.trajectory.ids, episode.trajectory.forced, strict=True) if mark]
+    assert codec.decode(forced) == beginning(drawn.name)
+
+
+@dataclass
+class Slow(Executor):
+    """Tools that take real time before they answer."""
+
+    inner: Executor
+    seconds: float
+
+    async def execute(self, call):
+        await asyncio.sleep(self.seconds)
+        return await self.inner.execute(call)
+
+
+async def test_an_episode_waits_for_its_own_tools_alone(codec):
+    """64 episodes with tools of a quarter of a second: played one after another that alone would be 16 s."""
+    tasks = tasks_of(64)
+    scenes = [scene_of(task) for task in tasks]
+    slow = [scene_with(scene, lambda s=scene: Slow(s.executor(), 0.25)) for scene in scenes]
+    engine = Engine(Scripted(codec, tasks), codec)
+    began = monotonic()
+    await engine.play([Seat(scene) for scene in scenes])
+    quick = monotonic() - began
+    began = monotonic()
+    episodes = await engine.play([Seat(scene) for scene in slow])
+    assert monotonic() - began < quick * 1.3 + 0.25 * 1.3 + 0.3
+    assert all(episode.rollout.right for episode in episodes)
+
+
+def scene_with(scene, executor):
+    from dataclasses import replace
+
+    return replace(scene, executor=executor)
+
+
+async def test_the_same_seed_plays_the_same_groups(codec, random_model):
+    from toolorchestra.training.grpo.local_policy import LocalPolicy
+
+    def grouping():
+        engine = Engine(LocalPolicy(random_model, codec, seed=4), codec)
+        return Grouping(Routes(Draw(5), 100), engine, 8, seed=4)
+
+    first, second = [await grouping().play([3, 4], step=7) for _ in range(2)]
+    assert [e.trajectory.ids for g in first for e in g.episodes] == [e.trajectory.ids for g in second for e in g.episodes]
+    assert [e.explored for g in first for e in g.episodes] == [e.explored for g in second for e in g.episodes]
+    assert sum(e.explored is not None for g in first for e in g.episodes) == 2
+
+
+def test_a_batch_of_broken_groups_is_refused():
+    assert groups_of(["3"] * 4 + ["5"] * 4, 4) == [3, 5]
+    with pytest.raises(InvalidRequestError, match="whole groups of 4"):
+        groups_of(["3"] * 4 + ["5"] * 2, 4)
+    with pytest.raises(InvalidRequestError, match="whole groups of 4"):
+        groups_of(["3", "3", "5", "5"], 4)
+
+
+async def test_what_the_policy_raises_ends_the_rollout(codec):
+    class Broken(PolicyBackend):
+        async def write(self, turns):
+            raise RuntimeError("out of memory")
+
+    (task,) = tasks_of(1)
+    with pytest.raises(ExceptionGroup) as caught:
+        await asyncio.wait_for(Engine(Broken(), codec).play([Seat(scene_of(task))]), 10)
+    assert caught.group_contains(RuntimeError, match="out of memory")
+
+
+def test_outcomes_say_ok_for_a_tool_that_answers_wrong(codec):
+    task = tasks_of(1)[0]
+    card = next(card for card in task.cards if not card.knows(task.kind))
+    call = type("Call", (), {"function": type("F", (), {"name": card.name}), "arguments": {"question": task.question}})
+    outcome = asyncio.run(scene_of(task).executor().execute(call))
+    assert isinstance(outcome, Outcome)
+    assert (outcome.status, outcome.content != task.answer) == (Status.OK, True)

@@ -1,0 +1,45 @@
+"""One group as a table: what was asked, what each episode did, and why it is worth what it is worth."""
+
+from toolorchestra.core.errors import InvalidRequestError
+from toolorchestra.core.money import format_usd
+from toolorchestra.training.grpo.checkpoints import load
+from toolorchestra.training.grpo.grouping import Group, Grouping
+from toolorchestra.training.grpo.local_policy import LocalPolicy
+from toolorchestra.training.grpo.records import written
+from toolorchestra.training.grpo.rollouts import Engine
+from toolorchestra.training.grpo.settings import TrainingSettings
+from toolorchestra.training.grpo.tiny.routes import Draw
+from toolorchestra.training.grpo.tiny.staging import Routes
+
+
+async def peek(settings: TrainingSettings, task: int, episodes: int) -> str:
+    """Play one group of a task as the run would, and show it. Raises InvalidRequestError for a task that is not there."""
+    tasks = settings.tasks
+    if not 0 <= task < tasks.count:
+        raise InvalidRequestError(f"there is no task {task}", param="TASK", hint=f"0 to {tasks.count - 1}")
+    loaded = load(settings.model)
+    engine = Engine(LocalPolicy(loaded.model, loaded.codec, seed=settings.seed), loaded.codec)
+    source = Routes(Draw(tasks.seed, flipped=tasks.flipped), tasks.count)
+    grouping = Grouping(source, engine, episodes, settings.seed, settings.form, settings.rollout.explored)
+    return shown(*await grouping.play([task], step=0))
+
+
+def shown(group: Group) -> str:
+    """A group as text."""
+    scene, score = group.scene, group.score
+    question = f"{scene.opened.question}  {scene.opened.preference.words or ''}".strip()
+    lines = [
+        f"task {scene.id}: {question}",
+        f"C* ${format_usd(scene.yardstick.cost_nano_usd)}, L* {scene.yardstick.latency_ms} ms",
+    ]
+    rows = zip(group.episodes, score.rewards, score.terms, score.advantages, strict=True)
+    for number, (episode, reward, terms, advantage) in enumerate(rows, start=1):
+        rollout = episode.rollout
+        mark = " (first tool drawn)" if episode.explored else ""
+        lines.append(f"{number}. {rollout.outcome.value}, ${format_usd(rollout.cost_nano_usd)}, {rollout.latency_ms} ms{mark}")
+        lines += [f"     {text}" for text in written(episode)]
+        if reward is not None and advantage is not None and terms is not None:
+            parts = ", ".join(f"{name} {value:.3f}" for name, value in terms.items())
+            lines.append(f"     reward {reward:.3f} ({parts}), advantage {advantage:+.3f}")
+    lines.append(f"std {score.std:.3f}" + (f"; dropped: {score.dropped}" if score.dropped else ""))
+    return "\n".join(lines)

@@ -1,0 +1,43 @@
+"""What a run would take, told before it is begun: one group is played and one step's time is measured on this machine."""
+
+import asyncio
+from time import monotonic
+from typing import Any, Final
+
+from toolorchestra.core.money import format_usd
+from toolorchestra.training.grpo.checkpoints import load
+from toolorchestra.training.grpo.grouping import Grouping
+from toolorchestra.training.grpo.local_policy import LocalPolicy
+from toolorchestra.training.grpo.rollouts import Engine
+from toolorchestra.training.grpo.settings import TrainingSettings
+from toolorchestra.training.grpo.tiny.routes import Draw
+from toolorchestra.training.grpo.tiny.staging import Routes
+
+BACKWARD: Final = 2.0  # a step takes about this many times what playing it does: forward and backward beside sampling
+
+
+def dry_run(settings: TrainingSettings) -> dict[str, Any]:
+    """Episodes, tokens, hours and dollars of tools, estimated from one step that is played and thrown away.
+
+    Raises InvalidRunError for whatever would stop the run before its first step.
+    """
+    loaded = load(settings.model)
+    tasks, rollout = settings.tasks, settings.rollout
+    engine = Engine(LocalPolicy(loaded.model, loaded.codec, seed=settings.seed), loaded.codec)
+    source = Routes(Draw(tasks.seed, flipped=tasks.flipped), tasks.count)
+    grouping = Grouping(source, engine, rollout.group_size, settings.seed, settings.form, rollout.explored)
+    began = monotonic()
+    groups = asyncio.run(grouping.play(range(min(rollout.groups_per_step, tasks.count)), step=0))
+    seconds = monotonic() - began
+    episodes = [episode for group in groups for episode in group.episodes]
+    steps, longest = settings.optimiser.steps, max(len(episode.trajectory.ids) for episode in episodes)
+    dollars = sum(episode.rollout.cost_nano_usd for episode in episodes)
+    return {
+        "parameters": sum(parameter.numel() for parameter in loaded.model.parameters()),
+        "episodes": len(episodes) * steps,
+        "tokens": sum(len(episode.trajectory.ids) for episode in episodes) * steps,
+        "longestEpisodeTokens": longest,
+        "estimatedMinutes": round(seconds * BACKWARD * steps / 60, 1),
+        "simulatedToolDollars": format_usd(dollars * steps),
+        "realToolDollars": "0",
+    }

@@ -1,0 +1,42 @@
+"""Who writes the policy's turns: a batch of token sequences in, one continued turn of each out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from toolorchestra.core.errors import UpstreamError
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A turn to be written after ``ids``. ``temperature`` 0 takes the likeliest token each time."""
+
+    ids: Sequence[int]
+    max_tokens: int
+    temperature: float
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was written: ids, with the mark of the turn's end if it came to that, and their log-probabilities in nats.
+
+    ``version`` names the weights that wrote it.
+    """
+
+    ids: list[int]
+    logprobs: list[float]
+    version: int
+
+
+class PolicyBackend(Protocol):
+    """Writes turns with the newest weights that it was given."""
+
+    async def write(self, turns: Sequence[Turn]) -> list[Written]:
+        """One ``Written`` per turn, in order. Raises UpstreamError when it cannot."""
+        ...
+
+
+class PolicyUnavailableError(UpstreamError):
+    """The policy could not be asked."""
+
+    code = "policy_unavailable"

@@ -1,0 +1,129 @@
+"""The one YAML file of a training run: model, tasks, rollouts, reward, optimiser, checkpoints, gate."""
+
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from toolorchestra.core.rewards.forms import Form
+from toolorchestra.core.rewards.groups import EXPLORED_SHARE
+from toolorchestra.training.grpo.errors import InvalidRunError
+
+MOST_BYTES: Final = 1_000_000
+
+
+class Settings(BaseModel):
+    """Base: unknown fields are refused, nothing changes after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSettings(Settings):
+    """The model to start from."""
+
+    path: str = Field(
+        description="Folder of a Hugging Face checkpoint with its tokenizer, or `tiny`: the seed that is shipped."
+    )
+    dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="What weights are kept and trained in.")
+
+
+class RouteTasks(Settings):
+    """Route tasks: one question, five tools under drawn names and prices."""
+
+    kind: Literal["routes"]
+    count: int = Field(default=20_000, ge=1, description="Tasks.")
+    seed: int = Field(default=10, description="Of all draws.")
+    flipped: float = Field(default=0.3, ge=0, le=1, description="Share of tasks whose prices come from the whole ladder.")
+
+
+class RolloutSettings(Settings):
+    """How episodes are played."""
+
+    group_size: int = Field(default=8, ge=2, le=256, description="Episodes per task.")
+    groups_per_step: int = Field(default=12, ge=1, description="Tasks per step and device.")
+    temperature: float = Field(default=1.0, gt=0, le=2, description="Of sampling.")
+    explored: float = Field(default=EXPLORED_SHARE, ge=0, le=1, description="Share of episodes whose first tool is drawn.")
+    own_token_ms: int = Field(default=20, ge=0, description="What a token of the policy takes on the virtual clock, in ms.")
+
+
+class OptimiserSettings(Settings):
+    """How weights move."""
+
+    learning_rate: float = Field(default=1e-3, gt=0, le=1)
+    schedule: Literal["constant_with_warmup", "linear", "cosine"] = "constant_with_warmup"
+    warmup_steps: int = Field(default=3, ge=0)
+    steps: int = Field(default=60, ge=1, description="Most steps.")
+    minutes: float | None = Field(default=None, gt=0, description="Longest time of the training itself.")
+    grad_clip: float = Field(default=1.0, gt=0)
+    micro_batch: int | None = Field(default=None, ge=1, description="Episodes per backward pass; default: all of a step.")
+
+
+class CheckpointSettings(Settings):
+    """What is kept on disk while training."""
+
+    every: int = Field(default=20, ge=1, description="Steps between checkpoints.")
+    keep: int = Field(default=2, ge=1, description="The newest so many stay.")
+
+
+class GateSettings(Settings):
+    """What a checkpoint must show to be published, on tasks that no training has seen."""
+
+    tasks: int = Field(default=400, ge=400, description="Unseen tasks; fewer cannot tell.")
+    seed: int = Field(default=777, description="Of their draw.")
+    solved_below_oracle: float = Field(
+        default=0.03, ge=0, le=1, description="Most share of tasks that the oracle solves and it does not."
+    )
+    cost_over_oracle: float = Field(default=1.15, gt=0, description="Most it may cost, as a multiple of the oracle.")
+
+
+class TrainingSettings(Settings):
+    """A whole run."""
+
+    title: str = Field(default="GRPO", max_length=200)
+    model: ModelSettings
+    tasks: RouteTasks
+    rollout: RolloutSettings = RolloutSettings()
+    form: Form = Field(default=Form.REFERENCE, description="Of the reward: reference, paper or gdpo.")
+    optimiser: OptimiserSettings = OptimiserSettings()
+    checkpoint: CheckpointSettings = CheckpointSettings()
+    gate: GateSettings = GateSettings()
+    seed: int = Field(default=0, ge=0, description="Of sampling, exploration and the order of tasks.")
+
+    @model_validator(mode="after")
+    def _whole_groups(self) -> Self:
+        """A backward pass may split a step's episodes anywhere, but they must come out even."""
+        micro, all_of = self.optimiser.micro_batch, self.rollout.group_size * self.rollout.groups_per_step
+        if micro is not None and all_of % micro:
+            raise ValueError(f"optimiser.micro_batch: {all_of} episodes a step are not a multiple of {micro}")
+        return self
+
+
+def read_settings(path: Path) -> TrainingSettings:
+    """The run that a file describes. Raises InvalidRunError that names the file, the field and the fix."""
+    return check_settings(_load(path), where=str(path))
+
+
+def check_settings(document: Any, *, where: str) -> TrainingSettings:
+    """The same of a document that was read already."""
+    try:
+        return TrainingSettings.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise InvalidRunError(
+            f"{where}: {field}: {first['msg']}", param=field or None, hint="see docs/howto/train.md"
+        ) from error
+
+
+def _load(path: Path) -> Any:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidRunError(f"{path} cannot be read: {error}", hint="name a YAML file") from error
+    if len(text) > MOST_BYTES:
+        raise InvalidRunError(f"{path} is larger than {MOST_BYTES} bytes")
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InvalidRunError(f"{path} is not YAML: {error}") from error

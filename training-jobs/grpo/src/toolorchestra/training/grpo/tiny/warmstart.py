@@ -1,0 +1,98 @@
+"""Conversations for the warm start: templates that teach to write the format, to copy, and to compare, but not what to prefer.
+
+Without a preference the tool is drawn, evenly or as biased as is wanted; told which tool, or by what to choose, the template
+does as it is told. What is worth choosing when nothing is said is left to the rewards.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Final
+
+from typing_extensions import override
+
+from toolorchestra.core.chat import ChatModels, ChatReply, ChatRequest, CompletionReply, CompletionRequest
+from toolorchestra.core.loop.facts import Decision, Intent
+from toolorchestra.core.policyformat import output_of
+from toolorchestra.core.pricing import Usage
+from toolorchestra.core.resources.orchestrator import Weights
+from toolorchestra.training.grpo.policies import PolicyUnavailableError
+from toolorchestra.training.grpo.tiny.routes import Card, Draw, Family, Kind, RouteTask, Wish
+from toolorchestra.training.grpo.tiny.staging import scene_of
+from toolorchestra.training.grpo.tokens import Codec
+from toolorchestra.training.grpo.trajectories import Trajectory
+from toolorchestra.worlds.playing import play
+
+EVEN: Final = Weights()
+CHEAPEST: Final = "the cheapest that knows"
+QUICKEST: Final = "the quickest that knows"
+
+
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """``told``: the share of conversations with an instruction. ``expert``: how likely the strongest is where none is given;
+    None draws evenly.
+    """
+
+    seed: int
+    told: float = 0.5
+    expert: float | None = None
+    tools: int = 5
+
+    def lesson(self, number: int) -> tuple[RouteTask, Card]:
+        """Task ``number`` and the tool that its template calls."""
+        random = Random(f"lessons/{self.seed}/{number}")
+        task = Draw(self.seed, wishes=(Wish(None, EVEN),), flipped=0.6, tools=self.tools).task(random.randrange(1 << 40))
+        if random.random() >= self.told:
+            words = random.choice((None, None, "cheap, please", "quick, please"))
+            return replace(task, wish=Wish(words, EVEN)), self._drawn(random, task)
+        card = random.choice(task.cards)
+        fits = [one for one in task.cards if one.knows(task.kind)]
+        words, chosen = random.choice(
+            (
+                (f"ask {card.name}", card),
+                (CHEAPEST, min(fits, key=lambda one: (one.price, one.latency))),
+                (QUICKEST, min(fits, key=lambda one: (one.latency, one.price))),
+            )
+        )
+        return replace(task, wish=Wish(words, EVEN)), chosen
+
+    def _drawn(self, random: Random, task: RouteTask) -> Card:
+        if self.expert is not None and random.random() < self.expert:
+            return max(task.cards, key=lambda card: (card.family is Family.RARE, card.price, card.latency))
+        return random.choice(task.cards)
+
+
+def outputs(task: RouteTask, card: Card) -> Iterator[str]:
+    """What a manager writes that calls this tool and hands its answer on."""
+    argument = {Family.CALCULATOR: "expression", Family.REGISTER: "order"}.get(card.family, "question")
+    fits = (card.family, task.kind) in ((Family.CALCULATOR, Kind.SUM), (Family.REGISTER, Kind.ORDER))
+    asked = task.argument if fits else task.question
+    yield output_of(Decision(calls=(Intent(function=card.name, arguments={argument: asked}),)))
+    yield output_of(Decision(answer_from="1/1"))
+
+
+async def record(task: RouteTask, card: Card, codec: Codec) -> Trajectory:
+    """The conversation in which this tool is called, through the platform's own loop."""
+    scene, trajectory = scene_of(task), Trajectory(codec)
+    await play(scene.revision, scene.opened, models=_Template(outputs(task, card), trajectory), executor=scene.executor())
+    return trajectory
+
+
+@dataclass(slots=True)
+class _Template(ChatModels):
+    """A manager that says what the template says."""
+
+    said: Iterator[str]
+    trajectory: Trajectory
+
+    @override
+    async def chat(self, request: ChatRequest) -> ChatReply:
+        raise PolicyUnavailableError("a template has no closing answer")
+
+    @override
+    async def complete(self, request: CompletionRequest) -> CompletionReply:
+        codec = self.trajectory.codec
+        self.trajectory.show(str(request.prompt))
+        ids = [*codec.encode(next(self.said)), codec.stop]
+        return CompletionReply(text=self.trajectory.write(ids, [0.0] * len(ids)), usage=Usage())

@@ -1,0 +1,241 @@
+"""A whole training run into one folder: train by GRPO, look at it while it runs, pass the gate or say why not, publish.
+
+The folder holds ``metrics.jsonl`` (a line per step), ``rollouts.jsonl`` (one group in so many), ``checkpoints/``,
+``report.json`` and, once the gate was passed, ``model/`` with its manifest. A run that was ended goes on from its newest
+checkpoint.
+"""
+
+import json
+import os
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final
+
+import torch
+from datasets import Dataset
+from transformers import TrainerCallback, TrainerControl, TrainerState, set_seed
+from trl import GRPOTrainer
+from typing_extensions import override
+
+from toolorchestra.core.policyformat import FORMAT_HASH
+from toolorchestra.training.grpo import trl as seam
+from toolorchestra.training.grpo.checkpoints import Loaded, load, publish
+from toolorchestra.training.grpo.gating import RouteScore, failures, route_score
+from toolorchestra.training.grpo.grouping import Figures, Group, Grouping
+from toolorchestra.training.grpo.local_policy import LocalPolicy
+from toolorchestra.training.grpo.records import group_record
+from toolorchestra.training.grpo.rollouts import Engine
+from toolorchestra.training.grpo.settings import TrainingSettings
+from toolorchestra.training.grpo.tiny.routes import Draw
+from toolorchestra.training.grpo.tiny.staging import Routes
+
+MODEL: Final = "model"
+METRICS: Final = "metrics.jsonl"
+ROLLOUTS: Final = "rollouts.jsonl"
+REPORT: Final = "report.json"
+SHOWN_EVERY: Final = 10  # steps between groups that are written down whole
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a run came to. ``model`` is None where the gate was not passed; ``reasons`` say why."""
+
+    before: RouteScore
+    after: RouteScore
+    reasons: tuple[str, ...]
+    seconds: float
+    steps: int
+    stopped: str | None
+    model: Path | None
+
+
+@dataclass(slots=True)
+class Run:
+    """One training run. ``tell`` hears sentences for people."""
+
+    settings: TrainingSettings
+    folder: Path
+    tell: Tell = print
+    loaded: Loaded | None = None
+    stopped: str | None = field(default=None)
+
+    def train(self) -> Trained:
+        """All of it. Raises InvalidRunError before any compute is spent, where it can be known before."""
+        seam.check_trl()
+        settings = self.settings
+        loaded = self.loaded or load(settings.model)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        set_seed(settings.seed)
+        policy = LocalPolicy(loaded.model, loaded.codec, seed=settings.seed)
+        engine = Engine(policy, loaded.codec, own_token_ms=settings.rollout.own_token_ms)
+        before = self._score(engine)
+        self.tell(f"before: {sentence(before)}")
+        began = monotonic()
+        steps = self._steps(loaded, engine, policy)
+        seconds = monotonic() - began
+        after = self._score(engine)
+        self.tell(f"after {steps} steps in {seconds:.0f} s: {sentence(after)}")
+        return self._finish(
+            loaded, Trained(before, after, tuple(failures(after, settings.gate)), seconds, steps, self.stopped, None)
+        )
+
+    def _score(self, engine: Engine) -> RouteScore:
+        gate = self.settings.gate
+        return route_score(engine, Draw(gate.seed, held_out=True), gate.tasks)
+
+    def _steps(self, loaded: Loaded, engine: Engine, policy: LocalPolicy) -> int:
+        settings, tasks = self.settings, self.settings.tasks
+        source = Routes(Draw(tasks.seed, flipped=tasks.flipped), tasks.count)
+        rollout = settings.rollout
+        grouping = Grouping(source, engine, rollout.group_size, settings.seed, settings.form, rollout.explored)
+        watch = _Watch(self, policy, monotonic())
+        trainer = GRPOTrainer(
+            model=loaded.model,
+            reward_funcs=[seam.advantage_reward],
+            args=seam.config(**trainer_arguments(settings, self.folder)),
+            train_dataset=Dataset.from_dict({"prompt": [str(number) for number in range(len(source))]}),
+            processing_class=loaded.codec.tokenizer,
+            rollout_func=seam.rollout_function(grouping, watch.heard),
+            callbacks=[watch],
+        )
+        trainer.train(resume_from_checkpoint=newest_checkpoint(self.folder))
+        return int(trainer.state.global_step)
+
+    def _finish(self, loaded: Loaded, trained: Trained) -> Trained:
+        """Publish what passed, and write the report in any case."""
+        model = None
+        if not trained.reasons and self.stopped is None:
+            model = publish(loaded.model, loaded.codec.tokenizer, self.folder / MODEL, self._manifest(loaded, trained))
+        self.tell(f"published {model}" if model else f"not published: {'; '.join(trained.reasons) or self.stopped}")
+        done = Trained(trained.before, trained.after, trained.reasons, trained.seconds, trained.steps, trained.stopped, model)
+        (self.folder / REPORT).write_text(json.dumps(report_of(done, self.settings), indent=2) + "\n")
+        return done
+
+    def _manifest(self, loaded: Loaded, trained: Trained) -> dict[str, Any]:
+        return {
+            "formatHash": FORMAT_HASH,
+            "from": {"path": self.settings.model.path, "manifest": dict(loaded.manifest)},
+            "settings": self.settings.model_dump(mode="json"),
+            "scores": {"before": trained.before.document(), "after": trained.after.document()},
+            "licences": ["route tasks are generated by this program and carry no licence of others"],
+        }
+
+
+class _Watch(TrainerCallback):  # type: ignore[misc]  # TRL's base has no types
+    """Writes metrics while the run goes on, and ends it by time or by SIGTERM after saving."""
+
+    def __init__(self, run: Run, policy: LocalPolicy, began: float) -> None:
+        self._run = run
+        self._policy = policy
+        self._began = began
+        self._newest: Figures | None = None
+        self._told_to_stop = False
+        signal.signal(signal.SIGTERM, self._stop)
+
+    def heard(self, groups: Sequence[Group], figures: Figures) -> None:
+        """The groups of a step that were just played."""
+        self._newest = figures
+        step = self._policy.version
+        if step % SHOWN_EVERY == 0:
+            with (self._run.folder / ROLLOUTS).open("a") as file:
+                file.write(json.dumps({"step": step, **group_record(groups[0])}) + "\n")
+
+    @override
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> TrainerControl:
+        self._policy.version = state.global_step
+        self._write(state)
+        minutes = self._run.settings.optimiser.minutes
+        if minutes is not None and monotonic() - self._began >= minutes * 60:
+            control.should_training_stop = True
+        if self._told_to_stop:
+            self._run.stopped = "it was told to stop; start it again to go on"
+            control.should_save = control.should_training_stop = True
+        return control
+
+    def _write(self, state: TrainerState) -> None:
+        if self._newest is None:
+            return
+        figures = self._newest.document()
+        line = {"step": state.global_step, "seconds": round(monotonic() - self._began, 2), **figures}
+        with (self._run.folder / METRICS).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        if state.global_step % 5 == 0:
+            self._run.tell(f"step {state.global_step}, {line['seconds']:.0f} s: {self._newest.sentence()}")
+
+    def _stop(self, *_: Any) -> None:
+        self._told_to_stop = True
+
+
+def trainer_arguments(settings: TrainingSettings, folder: Path) -> dict[str, Any]:
+    """TRL's arguments: one generation per step, all of it on policy."""
+    rollout, optimiser = settings.rollout, settings.optimiser
+    episodes = rollout.group_size * rollout.groups_per_step
+    micro = optimiser.micro_batch or episodes
+    gpu = torch.cuda.is_available()
+    return {
+        "output_dir": str(folder / "checkpoints"),
+        "per_device_train_batch_size": micro,
+        "gradient_accumulation_steps": episodes // micro,
+        "steps_per_generation": episodes // micro,
+        "num_generations": rollout.group_size,
+        "temperature": rollout.temperature,
+        "learning_rate": optimiser.learning_rate,
+        "lr_scheduler_type": optimiser.schedule,
+        "warmup_steps": optimiser.warmup_steps,
+        "max_steps": optimiser.steps,
+        "max_grad_norm": optimiser.grad_clip,
+        "adam_beta2": 0.98,
+        "beta": 0.0,
+        "bf16": gpu,
+        "use_cpu": not gpu,
+        "gradient_checkpointing": gpu,
+        "dataloader_pin_memory": gpu,
+        "save_steps": settings.checkpoint.every,
+        "save_total_limit": settings.checkpoint.keep,
+        "logging_steps": 1,
+        "report_to": reporters(),
+        "disable_tqdm": True,
+        "seed": settings.seed,
+    }
+
+
+def reporters() -> list[str]:
+    """TensorBoard, unless the environment asks for MLflow or Weights & Biases."""
+    asked = [
+        name for name, variable in (("mlflow", "MLFLOW_TRACKING_URI"), ("wandb", "WANDB_API_KEY")) if os.environ.get(variable)
+    ]
+    return asked or ["tensorboard"]
+
+
+def newest_checkpoint(folder: Path) -> str | None:
+    """The newest whole checkpoint, to go on from; None for a new run."""
+    found = [path for path in (folder / "checkpoints").glob("checkpoint-*") if (path / "trainer_state.json").exists()]
+    return str(max(found, key=lambda path: int(path.name.rpartition("-")[2]))) if found else None
+
+
+def sentence(score: RouteScore) -> str:
+    """A score in words."""
+    return (
+        f"{score.solved:.1%} of {score.tasks} unseen tasks solved at {score.cost_over_oracle:.2f} times the oracle's cost, "
+        f"{score.best_route:.1%} by the best route"
+    )
+
+
+def report_of(trained: Trained, settings: TrainingSettings) -> dict[str, Any]:
+    """The report as JSON."""
+    return {
+        "title": settings.title,
+        "settings": settings.model_dump(mode="json"),
+        "before": trained.before.document(),
+        "after": trained.after.document(),
+        "passed": trained.model is not None,
+        "reasons": list(trained.reasons),
+        "stopped": trained.stopped,
+        "seconds": round(trained.seconds, 1),
+        "steps": trained.steps,
+        "model": str(trained.model) if trained.model else None,
+    }

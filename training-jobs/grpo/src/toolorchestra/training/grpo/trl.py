@@ -1,0 +1,74 @@
+"""Every place where this project touches TRL beyond its public arguments, with a check of what it relies on.
+
+TRL 1.16 calls ``rollout_func(prompts, trainer)`` with each prompt repeated ``num_generations`` times, and hands the extra lists
+it returns to the reward functions by name. Advantages are computed here (``core.rewards``), so the reward function returns
+them as they are and TRL's own normalisation is off: with ``scale_rewards="none"`` it subtracts a group mean that is 0.
+"""
+
+import asyncio
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import trl
+from trl import GRPOConfig, GRPOTrainer
+
+from toolorchestra.core.errors import UnavailableError
+from toolorchestra.training.grpo.grouping import Figures, Group, Grouping, groups_of
+
+VERSION: Final = "1.16"
+ADVANTAGE: Final = "advantage"
+Batch = dict[str, Any]
+
+
+def check_trl() -> None:
+    """Raises UnavailableError where the installed TRL is not one that this module was written for."""
+    parameters = inspect.signature(GRPOTrainer.__init__).parameters
+    if "rollout_func" not in parameters or not trl.__version__.startswith(VERSION):
+        raise UnavailableError(
+            f"TRL {trl.__version__} is installed, {VERSION} is needed", hint="install from requirements.lock"
+        )
+
+
+def rollout_function(grouping: Grouping, heard: Callable[[Sequence[Group], Figures], None]) -> Callable[..., Batch]:
+    """What TRL asks for episodes. ``heard`` gets the groups of each batch and what they came to."""
+
+    def rollout(prompts: Sequence[str], trainer: GRPOTrainer) -> Batch:
+        numbers = groups_of(prompts, grouping.size)
+        groups = asyncio.run(grouping.play(numbers, step=trainer.state.global_step))
+        heard(groups, Figures.of(groups))
+        return batch_of(groups)
+
+    return rollout
+
+
+def batch_of(groups: Sequence[Group]) -> Batch:
+    """The episodes of groups as TRL takes them: what came before the first output is the prompt, the rest the completion."""
+    episodes = [(episode, advantage) for group in groups for episode, advantage in _advantages(group)]
+    trajectories = [episode.trajectory for episode, _ in episodes]
+    return {
+        "prompt_ids": [one.ids[: one.prompt] for one in trajectories],
+        "completion_ids": [one.ids[one.prompt :] for one in trajectories],
+        "logprobs": [one.logprobs[one.prompt :] for one in trajectories],
+        "env_mask": [one.own[one.prompt :] for one in trajectories],
+        ADVANTAGE: [advantage for _, advantage in episodes],
+    }
+
+
+def advantage_reward(*, advantage: Sequence[float | None], **_: Any) -> list[float | None]:
+    """The reward function: the advantage itself; None for an episode that its environment broke."""
+    return list(advantage)
+
+
+def fixed_arguments() -> dict[str, Any]:
+    """What of TRL's configuration must be so for the advantages to arrive unchanged."""
+    return {"scale_rewards": "none", "loss_type": "grpo", "multi_objective_aggregation": "sum_then_normalize"}
+
+
+def config(**arguments: Any) -> GRPOConfig:
+    """TRL's configuration with what is fixed here."""
+    return GRPOConfig(**{**arguments, **fixed_arguments()})
+
+
+def _advantages(group: Group) -> zip[Any]:
+    return zip(group.episodes, group.score.advantages, strict=True)
