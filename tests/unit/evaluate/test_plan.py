@@ -30,6 +30,7 @@ def test_a_plan_needs_suites_and_policies_and_nothing_else(tmp_path):
         ({"suites": [{"kind": "world", "folders": ["a"]}]}, "suites.0"),
         ({"suites": [{"kind": "user", "file": "a.jsonl"}]}, "grader: questions of your own need one"),
         ({"suites": [{"kind": "hle", "file": "a.jsonl", "split": "test"}]}, "split: questions of hle have no tags"),
+        ({"cast": {"offered": False}, "policies": ["golden", "cheapest"]}, "'cheapest' needs simulated experts"),
         ({"limits": {"cost_usd": "5 dollars"}}, "limits.cost_usd"),
         ({"limits": {"parallel": 0}}, "limits.parallel"),
         ({"report": {"gate": {}}}, "report.gate: it needs report.policy and report.baseline"),

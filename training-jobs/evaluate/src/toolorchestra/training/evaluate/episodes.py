@@ -5,15 +5,18 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from toolorchestra.core.functions import Function
+from toolorchestra.core.pricing import Usage
 from toolorchestra.training.evaluate.benchmarks.tau2 import DialogueTask
 from toolorchestra.training.evaluate.ceilings import ceiling_of
 from toolorchestra.training.evaluate.judging import Graded
+from toolorchestra.training.evaluate.plan import REAL
 from toolorchestra.training.evaluate.records import Ceiling, Episode, ErrorKind, Expert, answer_digest, episode_key
 from toolorchestra.training.evaluate.running import Job
 from toolorchestra.training.evaluate.stages import MONOLITH, slug
 from toolorchestra.training.evaluate.staging import Staged
 from toolorchestra.training.evaluate.subjects import Subject
 from toolorchestra.worlds.naming import SessionName
+from toolorchestra.worlds.tasks import Task
 
 VERSION: Final = 1  # of how episodes are played; another one plays all anew
 MAX_MESSAGE: Final = 1_000
@@ -100,6 +103,7 @@ class Observed:
     cost_nano_usd: int
     latency_ms: int
     turns: int
+    usage: Usage
     calls: Mapping[str, int]
     offered: Sequence[str]
     answer: str
@@ -116,6 +120,9 @@ def record(staged: Staged, entry: Entry, observed: Observed) -> Episode:
         cost_nano_usd=observed.cost_nano_usd,
         latency_ms=observed.latency_ms,
         turns=observed.turns,
+        input_tokens=observed.usage.input,
+        output_tokens=observed.usage.output,
+        simulated=is_simulated(staged, entry, observed.calls),
         calls=dict(sorted(observed.calls.items())),
         offered=tuple(sorted(observed.offered)),
         error=observed.error,
@@ -127,7 +134,20 @@ def record(staged: Staged, entry: Entry, observed: Observed) -> Episode:
 
 def failed(staged: Staged, entry: Entry, kind: ErrorKind, message: str) -> Episode:
     """The record of an episode that could not be played."""
-    return Episode(**_known(staged, entry), success=False, error=kind, error_message=message[:MAX_MESSAGE])
+    return Episode(
+        **_known(staged, entry),
+        success=False,
+        simulated=is_simulated(staged, entry, {}),
+        error=kind,
+        error_message=message[:MAX_MESSAGE],
+    )
+
+
+def is_simulated(staged: Staged, entry: Entry, calls: Mapping[str, int]) -> bool:
+    """Whether anything in an episode was simulated: the manager, the user, or an expert that was called."""
+    if not entry.policy.startswith(REAL) or isinstance(entry.subject.source, Task | DialogueTask):
+        return True
+    return any(name in calls for name in staged.stages[entry.subject.stage].cards)
 
 
 def _known(staged: Staged, entry: Entry) -> dict[str, Any]:
@@ -147,7 +167,6 @@ def _known(staged: Staged, entry: Entry) -> dict[str, Any]:
         "experts": {} if alone else {name: Expert(strongest=name == cast.strongest.name) for name in stage.cards},
         "preference": subject.stated,
         "ceiling": ceiling(staged, subject),
-        "simulated": True,
     }
 
 

@@ -34,6 +34,7 @@ class Rates:
     cost_per_solved: Interval
     latency_per_task: Interval
     calls_per_task: Interval
+    tokens_per_task: Interval
     turns_per_task: Interval
 
 
@@ -49,6 +50,7 @@ def rates(episodes: Episodes, drawing: Drawing, *, name: str) -> Rates:
         cost_per_solved=over(dollars, lambda e: e.success),
         latency_per_task=over(_seconds),
         calls_per_task=over(lambda e: sum(e.calls.values())),
+        tokens_per_task=over(lambda e: e.input_tokens + e.output_tokens),
         turns_per_task=over(lambda e: e.turns),
     )
 

@@ -12,12 +12,12 @@ from toolorchestra.core.errors import ToolOrchestraError
 from toolorchestra.core.loop.facts import Limits, Opened
 from toolorchestra.core.loop.journal import DeniedError
 from toolorchestra.core.loop.state import CallState, State
+from toolorchestra.core.pricing import Usage
 from toolorchestra.core.resources.meta import nano_usd
 from toolorchestra.core.revision import Revision
 from toolorchestra.core.rewards.episodes import EpisodeOutcome, rollout_of
 from toolorchestra.training.evaluate.actors import Company
 from toolorchestra.training.evaluate.dialogues import Messages, Users, converse
-from toolorchestra.training.evaluate.driving import Ended, User, play
 from toolorchestra.training.evaluate.episodes import Entry, Observed, count_calls, failed, record
 from toolorchestra.training.evaluate.judging import Graded, Jury
 from toolorchestra.training.evaluate.real_tools import PluginExecutor
@@ -28,6 +28,7 @@ from toolorchestra.training.evaluate.staging import Staged
 from toolorchestra.training.evaluate.subjects import Subject
 from toolorchestra.training.evaluate.training import Choices
 from toolorchestra.worlds.errors import BrokenToolError
+from toolorchestra.worlds.playing import Ended, User, play
 from toolorchestra.worlds.serving import WorldExecutor, calls_of
 from toolorchestra.worlds.simulation.executing import SimulatedExpertExecutor
 from toolorchestra.worlds.simulation.user import ASK_USER_TOOL, SimulatedUser
@@ -156,6 +157,7 @@ def observed_in(runs: Sequence[Ended], revision: Revision, graded: Graded) -> Ob
         cost_nano_usd=rollout.cost_nano_usd,
         latency_ms=rollout.latency_ms,
         turns=len(turns),
+        usage=sum((state.usage for state in states), Usage()),
         calls=count_calls(revision.functions, names),
         offered=[function.name for function in revision.functions],
         answer=runs[-1].answer,

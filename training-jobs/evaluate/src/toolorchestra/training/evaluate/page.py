@@ -103,7 +103,19 @@ def _comparisons(comparisons: Sequence[Comparison]) -> str:
 
 
 def _policies(policies: Sequence[PolicyFigures]) -> str:
-    head = ["", "success", "cost per task", "cost per solved", "seconds", "calls", "turns", "tasks", "clusters", "errors"]
+    head = [
+        "",
+        "success",
+        "cost per task",
+        "cost per solved",
+        "seconds",
+        "calls",
+        "turns",
+        "tokens",
+        "tasks",
+        "clusters",
+        "errors",
+    ]
     rows = [
         [
             f'{escape(one.policy)} <span class="soft">{escape(one.family)}{", simulated" if one.simulated else ""}</span>',
@@ -113,6 +125,7 @@ def _policies(policies: Sequence[PolicyFigures]) -> str:
             wording.plain(one.rates.latency_per_task),
             wording.plain(one.rates.calls_per_task),
             wording.plain(one.rates.turns_per_task),
+            wording.whole(one.rates.tokens_per_task),
             str(one.tasks),
             str(one.rates.success.clusters),
             ", ".join(f"{count} {kind}" for kind, count in one.errors.items()) or "0",

@@ -31,6 +31,7 @@ ROUTERS: Final = (
 )
 BOUNDS: Final = frozenset({"golden", "nothing", "oracle"})
 MODELS: Final = ("monolith", "prompted", "orchestrator")  # written as `kind:name`
+REAL: Final = ("prompted:", "orchestrator:")  # managers of a platform, which nobody simulates
 EVERY: Final = "*"
 
 
@@ -110,6 +111,7 @@ class CastPlan(Strict):
 
     seed: int = 0
     split: Literal["train", "test"] = "train"
+    offered: bool = Field(default=True, description="False: no simulated expert is offered, for managers with real ones.")
 
 
 class Training(Strict):
@@ -212,7 +214,7 @@ class EvaluationPlan(Strict):
     @property
     def needs_platform(self) -> bool:
         """Whether a policy is named that only a platform can play."""
-        return any(name.startswith(("prompted:", "orchestrator:")) for name in self.policies)
+        return any(name.startswith(REAL) for name in self.policies)
 
     def reported(self, told: Mapping[str, str] | None = None) -> Shown:
         """What the report is to show; ``told`` is printed beside the settings."""
@@ -235,7 +237,7 @@ def _settings(plan: EvaluationPlan) -> dict[str, str]:
     """What the report prints of the plan, so that it can be done again."""
     return {
         "seed": str(plan.seed),
-        "cast": f"seed {plan.cast.seed}, {plan.cast.split} profiles",
+        "cast": f"seed {plan.cast.seed}, {plan.cast.split} profiles" if plan.cast.offered else "none is offered",
         "suites": ", ".join(suite.label for suite in plan.suites),
         "repeats": str(plan.repeats),
     }
@@ -247,6 +249,8 @@ def _problems(plan: EvaluationPlan) -> Iterator[str]:
         yield f"suites: {twice!r} stands twice; give one of them another name"
     for name in plan.policies:
         yield from _policy_problems(name)
+        if not plan.cast.offered and not (name in BOUNDS - {"oracle"} or name.startswith(REAL)):
+            yield f"policies: {name!r} needs simulated experts, and cast.offered is false"
     if twice := next((name for name in plan.policies if plan.policies.count(name) > 1), None):
         yield f"policies: {twice!r} stands twice"
     if plan.report.gate and not (plan.report.policy and plan.report.baseline):

@@ -19,6 +19,7 @@ from typing_extensions import override
 from toolorchestra.core.chat import ChatModels
 from toolorchestra.core.errors import NotFoundError, ToolOrchestraError, UnavailableError
 from toolorchestra.core.functions import ExpertTarget
+from toolorchestra.core.pricing import Usage
 from toolorchestra.core.resources import ExpertModel, Resource
 from toolorchestra.core.storable import parse_object
 from toolorchestra.training.evaluate.actors import Company
@@ -32,7 +33,7 @@ from toolorchestra.training.evaluate.records import Episode, ErrorKind
 from toolorchestra.training.evaluate.remote import Address, RefusedError, ask, client_of
 from toolorchestra.training.evaluate.running import Job, Player
 from toolorchestra.training.evaluate.serving import ModelServer
-from toolorchestra.training.evaluate.stages import MONOLITH
+from toolorchestra.training.evaluate.stages import MONOLITH, ORCHESTRATOR
 from toolorchestra.training.evaluate.staging import Staged, stage_plan
 from toolorchestra.worlds.errors import BrokenToolError
 from toolorchestra.worlds.serving import calls_of
@@ -213,8 +214,8 @@ class PlatformPlayer(Player):
         documents = [one.run for one in runs]
         calls = [call for one in documents if stage.world for call in calls_of(one, stage.world, functions=stage.functions)]
         graded = await self.prepared.jury.judge(subject, calls, "\n".join(one.answer for one in runs))
-        offered = sorted([*stage.cards, *stage.plain_names])
-        return observed_in(documents, runs[-1].answer, graded, offered, alone=is_alone(entry.policy))
+        offered = {*stage.cards, *stage.plain_names, *(called_in(documents) if is_own(entry.policy) else ())}
+        return observed_in(documents, runs[-1].answer, graded, sorted(offered), alone=is_alone(entry.policy))
 
     async def _run(self, entry: Entry, messages: Messages) -> "Told":
         """One run to its end; questions to the user are answered on the way."""
@@ -255,6 +256,16 @@ def _told(entry: Entry, call: Mapping[str, Any]) -> dict[str, Any]:
     return {"role": "tool", "tool_call_id": call["id"], "content": said or "I have nothing to add."}
 
 
+def is_own(policy: str) -> bool:
+    """Whether an Orchestrator of the platform plays, which may be offered more than the evaluation knows."""
+    return policy.startswith(ORCHESTRATOR)
+
+
+def called_in(runs: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The functions that were really called."""
+    return {str(call["function"]) for run in runs for turn in run["turns"] for call in turn["calls"] if call["sent"]}
+
+
 def is_alone(policy: str) -> bool:
     """Whether a simulated expert manages, whose silence is its own."""
     return policy.startswith(MONOLITH)
@@ -281,6 +292,9 @@ def observed_in(
         cost_nano_usd=sum(int(one["cost_nano_usd"]) for one in runs),
         latency_ms=sum(int(one["duration_ms"] or 0) for one in runs),
         turns=sum(len(one["turns"]) for one in runs),
+        usage=Usage(
+            sum(int(one["usage"]["prompt_tokens"]) for one in runs), sum(int(one["usage"]["completion_tokens"]) for one in runs)
+        ),
         calls={name: names.count(name) for name in dict.fromkeys(names) if name in offered},
         offered=offered,
         answer=answer,

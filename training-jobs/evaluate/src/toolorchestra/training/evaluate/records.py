@@ -66,6 +66,8 @@ class Episode(Frozen):
     cost_nano_usd: NonNegativeInt = 0
     latency_ms: NonNegativeInt = 0
     turns: NonNegativeInt = 0
+    input_tokens: NonNegativeInt = Field(default=0, description="Of all models, as they told; estimated by simulated ones.")
+    output_tokens: NonNegativeInt = 0
     calls: dict[str, NonNegativeInt] = Field(default_factory=dict)
     offered: tuple[str, ...] = Field(default=(), description="All functions that stood in the prompt.")
     experts: dict[str, Expert] = Field(default_factory=dict, description="Flags of the experts that were offered, by name.")

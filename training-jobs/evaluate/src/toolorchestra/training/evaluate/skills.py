@@ -29,7 +29,7 @@ def skill_rows(staged: Staged, episodes: Iterable[Episode]) -> list[SkillRow]:
 def _drawn(staged: Staged) -> dict[tuple[str, str], Sequence[float]]:
     found: defaultdict[tuple[str, str], dict[str, float]] = defaultdict(dict)
     for subject in staged.subjects:
-        if isinstance(subject.source, Task | QuestionTask):
+        if isinstance(subject.source, Task | QuestionTask) and staged.plan.cast.offered:
             for profile in staged.casts[subject.stage]:
                 chance = probability(staged.plan.seed, subject.source, profile)
                 found[profile.name, subject.topic][subject.id] = chance

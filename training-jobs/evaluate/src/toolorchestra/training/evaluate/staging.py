@@ -122,7 +122,7 @@ class _Builder:
         self.casts[name] = cast
         self.stages[name] = Stage(
             name=name,
-            experts=cast.experts(self._base_url, namespace=self._namespace),
+            experts=cast.experts(self._base_url, namespace=self._namespace) if self._plan.cast.offered else (),
             tools=tools,
             limits=self._plan.limits.episode,
             world=world,

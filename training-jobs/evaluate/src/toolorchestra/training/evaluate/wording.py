@@ -35,6 +35,11 @@ def plain(interval: Interval) -> str:
     return _with_bounds(interval, lambda value: f"{value:.2f}", "")
 
 
+def whole(interval: Interval) -> str:
+    """A large number: ``12,345 (11,900 to 12,800)``."""
+    return _with_bounds(interval, lambda value: f"{value:,.0f}", "")
+
+
 def dollars(value: float) -> str:
     """``$12.34``, or three digits that mean something: ``$0.00198``."""
     if value == 0 or abs(value) >= 1:
