@@ -25,7 +25,7 @@ CHAINS: Final = ((1, 0.5), (2, 0.35), (3, 0.15))  # how many intents one request
 ATTEMPTS: Final = 4  # candidates per wanted task before giving up
 DRAWS: Final = 12  # of rows, per candidate
 SPARE: Final = 1.2  # candidates per wanted task, since some are dropped
-UNSUITABLE, DUPLICATE = "no rows allow for the intent", "the same was asked before"
+DUPLICATE: Final = "the same was asked before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def build_domain(domain: Domain, *, seed: int, count: int, progress: Callable[[i
             if progress is not None:
                 progress(min(count, len(kept) + len(sound)))
         kept.extend(_most_even(kept, sound, count - len(kept)))
-    drops[UNSUITABLE] = candidates.unsuitable
+    drops.update(candidates.unsuitable)
     return Built(domain, world, kept, dict(sorted(drops.items())), candidates.attempts)
 
 
@@ -168,8 +168,9 @@ class _Candidates:
 
     def __init__(self, domain: Domain, world: World, seed: int) -> None:
         self._domain, self._world, self._seed = domain, world, seed
-        self.attempts = self.unsuitable = 0
+        self.attempts = 0
         self.all: list[Task] = []
+        self.unsuitable: Counter[str] = Counter()  # draws of rows, by reason
 
     def draw(self, count: int, limit: int) -> list[Task]:
         batch: list[Task] = []
@@ -185,8 +186,8 @@ class _Candidates:
             random = generator(self._seed, self._domain.name, "task", number, draw)
             try:
                 yield compose(self._domain, self._world, random, intents[number % len(intents)], random.getrandbits(32))
-            except UnsuitableError:
-                self.unsuitable += 1
+            except UnsuitableError as error:
+                self.unsuitable[error.reason] += 1
             else:
                 return
 

@@ -1,12 +1,13 @@
 """Composing a task by doing it: an intent acts in a live session, and what it does becomes the golden solution."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from toolorchestra.training.toolscale.draws import chance
+from toolorchestra.training.toolscale.ordering import Claims, Wish, comes_out_alike, keeps_apart
 from toolorchestra.training.toolscale.wording import Cents, Part, Slot
 from toolorchestra.worlds.session import CallResult, Session, texts
 from toolorchestra.worlds.state import Ref, money_text
@@ -14,11 +15,22 @@ from toolorchestra.worlds.tasks import Fact, GoldenCall
 from toolorchestra.worlds.values import Kind, scan
 from toolorchestra.worlds.world import World
 
+Row: TypeAlias = dict[str, Any]
+Fits: TypeAlias = Callable[[Mapping[str, Any]], bool]
 STEP_SHARE: Final = 0.5  # how often an evolve step that an intent knows is taken
+MOSTLY: Final = 0.7  # how often a condition of the user holds
 
 
 class UnsuitableError(Exception):
     """The rows do not allow for this intent now; another draw may."""
+
+    reason = "no rows allow for the intent"
+
+
+class OrderMattersError(UnsuitableError):
+    """The wishes of this draw would come out differently in another order."""
+
+    reason = "the order of the wishes would matter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,24 +71,33 @@ class Composer:
         self._steps: list[str] = []
         self._allowed: frozenset[str] = frozenset()
         self._asks: list[str] = []
+        self._claims = Claims()
+        self._wishes: list[Wish] = []
+        self._tables: set[str] = set()
 
     def perform(self, intent: Intent) -> None:
         """Let an intent do its work as the next part of the task. Raises UnsuitableError."""
-        self._slots, self._phrases, self._steps, self._asks = {}, [], [], []
+        self._slots, self._phrases, self._steps, self._asks, self._tables = {}, [], [], [], set()
         self._allowed = frozenset(step for step in intent.steps if chance(self.random, STEP_SHARE))
         told, called = len(self.done.facts), len(self.session.results)
         intent.solve(self)
-        self._keep_true(self.done.facts[:told], called)
+        calls, results = self.session.calls[called:], self.session.results[called:]
+        self._join(Wish(calls, results, self.done.facts[told:], frozenset(self._tables)))
         self.done.parts.append(Part(intent.name, self._slots, self._phrases, self._steps, self._asks))
 
-    def _keep_true(self, told: Sequence[Fact], since: int) -> None:
-        """A later intent must not make an earlier figure untrue: which of the two to tell would be anybody's guess."""
-        written = frozenset[Ref]().union(*(result.trace.writes for result in self.session.results[since:]))
-        self.need(not any(fact.kind in (Kind.MONEY, Kind.NUMBER) and written.intersection(fact.rows) for fact in told))
+    def _join(self, wish: Wish) -> None:
+        """Join a wish to those before it: which of them comes first must be all the same."""
+        self._apart(keeps_apart(self._wishes, wish))
+        self._wishes.append(wish)
+        self._apart(comes_out_alike(self.world, self._wishes, self.session.state_hash))
+
+    def _apart(self, holds: bool) -> None:
+        if not holds:
+            raise OrderMattersError
 
     # What intents use
 
-    def pick(self, table: str, fits: Callable[[Mapping[str, Any]], bool] = lambda _: True) -> dict[str, Any]:
+    def pick(self, table: str, fits: Fits = lambda _: True) -> Row:
         """A row of the present state that fits; each is as likely."""
         return dict(self.choose([row for row in self._present(table) if fits(row)]))
 
@@ -90,11 +111,11 @@ class Composer:
         if not holds:
             raise UnsuitableError
 
-    def row(self, table: str, key: str) -> dict[str, Any]:
+    def row(self, table: str, key: str) -> Row:
         """A row as it is now, without a call: for choosing, not for knowing."""
         return next(row for row in self.rows(table, **{self.world.spec.tables[table].key: key}))
 
-    def rows(self, table: str, **equals: Any) -> list[dict[str, Any]]:
+    def rows(self, table: str, **equals: Any) -> list[Row]:
         """Rows as they are now, by key, without a call."""
         self.session.database.begin("composing")  # what is read here is part of no call
         return self.session.database.find(table, **equals)
@@ -111,6 +132,47 @@ class Composer:
             self.phrase(step)
             return True
         return False
+
+    # What keeps wishes apart: declared for what no result shows, since only the intent knows why it chose a row
+
+    @property
+    def written(self) -> frozenset[Ref]:
+        """Rows that were changed so far."""
+        return frozenset[Ref]().union(*(result.trace.writes for result in self.session.results))
+
+    def has_written(self, table: str, key: str) -> bool:
+        """Whether a row was made or changed so far."""
+        return (table, key) in self.written
+
+    def go_by(self, *tables: str) -> None:
+        """What is meant, or what it comes to, depends on rows of these tables: no other wish changes any."""
+        self._apart(not any(table in tables for table, _ in self.written))
+        self._tables.update(tables)
+
+    def untouched(self, table: str, key: str) -> None:
+        """A row that the words tell by how it is has not been made or changed for an earlier wish."""
+        self._apart(not self.has_written(table, key))
+
+    def claim(self, *things: Hashable) -> None:
+        """Things, by any name, that one wish decides by or changes, and no other touches."""
+        self._apart(self._claims.take(*things))
+
+    def share(self, *things: Hashable) -> None:
+        """Things that several wishes may touch, if none claims them."""
+        self._apart(self._claims.share(*things))
+
+    def at_most(self, amount: int) -> bool:
+        """Says a limit, {most}, to an amount in cents; whether the amount keeps to it."""
+        return self._limited("most", amount, at_least=False)
+
+    def at_least(self, amount: int) -> bool:
+        """Says the {least} that an amount in cents must come to; whether it does."""
+        return self._limited("least", amount, at_least=True)
+
+    def _limited(self, slot: str, amount: int, *, at_least: bool) -> bool:
+        met = chance(self.random, MOSTLY)
+        self.say(**{slot: Cents(self.threshold(amount, met=met, at_least=at_least))})
+        return met
 
     def threshold(self, amount: int, *, met: bool, at_least: bool) -> int:
         """A whole amount near ``amount`` (both in cents) that it reaches, or stays below, as ``met`` wants it."""

@@ -1,20 +1,15 @@
 """What customers of Hollowell Goods want: each intent does it once, and so becomes a task."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Final
 
-from toolorchestra.training.toolscale.composing import Composer, Intent
+from toolorchestra.training.toolscale.composing import Composer, Fits, Intent, Row
+from toolorchestra.training.toolscale.customers import Customers
 from toolorchestra.training.toolscale.domain import make_domain
 from toolorchestra.training.toolscale.domains.ecommerce.rows import CITIES, STREETS, draw_rows
-from toolorchestra.training.toolscale.draws import chance
-from toolorchestra.training.toolscale.wording import Cents
 from toolorchestra.worlds.tools import cents
 from toolorchestra.worlds.values import Kind
 
-Row: TypeAlias = dict[str, Any]
-Fits: TypeAlias = Callable[[Mapping[str, Any]], bool]
 LEAST_POINTS: Final = 200
-MOSTLY: Final = 0.7
 NAME: Final = ("products", "name")
 LABELS: Final = {
     "home": "my home address",
@@ -22,27 +17,13 @@ LABELS: Final = {
     "parents": "my parents' address",
     "cabin": "my cabin",
 }
-
-
-def meet(do: Composer, customer_id: str) -> Row:
-    """The customer, found by e-mail; one per task."""
-    do.need(do.shared.setdefault("customer", customer_id) == customer_id)
-    customer = do.row("customers", customer_id)
-    do.introduce(email=customer["email"], name=customer["name"])
-    do.once("find_customer", email=customer["email"])
-    return customer
-
-
-def somebody(do: Composer, fits: Fits = lambda _: True) -> Row:
-    """The customer of this task, or one who fits."""
-    known = do.shared.get("customer")
-    return meet(do, do.pick("customers", lambda row: known in (None, row["customer_id"]) and fits(row))["customer_id"])
+CUSTOMERS: Final = Customers("customers", "customer_id", "find_customer")
+meet, somebody, is_theirs = CUSTOMERS.meet, CUSTOMERS.somebody, CUSTOMERS.owns
 
 
 def an_order(do: Composer, status: str, fits: Fits = lambda _: True) -> Row:
     """An order of the customer, told by the day on which it was placed."""
-    known = do.shared.get("customer")
-    order = do.pick("orders", lambda row: known in (None, row["customer_id"]) and row["status"] == status and fits(row))
+    order = do.pick("orders", lambda row: is_theirs(do, row) and row["status"] == status and fits(row))
     who = order["customer_id"]
     do.need(len(do.rows("orders", customer_id=who, status=status, placed_on=order["placed_on"])) == 1)
     meet(do, who)
@@ -106,8 +87,7 @@ def order_it(do: Composer, product: Row) -> None:
     total = cents(do.call("quote_order", **terms)["total"])
     do.tell("total", Kind.MONEY, total, ("products", product["product_id"]), ("customers", who))
     if do.evolve("limit"):
-        within = chance(do.random, MOSTLY)
-        do.say(most=Cents(do.threshold(total, met=within, at_least=False)))
+        within = do.at_most(total)
         if not within:
             return
     done = do.call("place_order", **terms, address_id=address["address_id"], paid_with=paid_with)
@@ -116,8 +96,7 @@ def order_it(do: Composer, product: Row) -> None:
 
 def cancel_order(do: Composer) -> None:
     """An order told by what is in it, so that all that might be meant are looked into."""
-    known = do.shared.get("customer")
-    order = do.pick("orders", lambda row: known in (None, row["customer_id"]) and row["status"] == "placed")
+    order = do.pick("orders", lambda row: is_theirs(do, row) and row["status"] == "placed")
     who = order["customer_id"]
     product = do.row("products", do.rows("order_items", order_id=order["order_id"])[0]["product_id"])
     meet(do, who)
@@ -130,8 +109,7 @@ def cancel_order(do: Composer) -> None:
     refund_to = purse(do)
     if do.evolve("condition"):
         do.call("get_order", order_id=order["order_id"])
-        worth_it = chance(do.random, MOSTLY)
-        do.say(least=Cents(do.threshold(order["total"], met=worth_it, at_least=True)))
+        worth_it = do.at_least(order["total"])
         if not worth_it:
             do.tell("paid", Kind.MONEY, order["total"], ("orders", order["order_id"]))
             return
@@ -233,8 +211,7 @@ def redeem_points(do: Composer) -> None:
 
 def a_subscription(do: Composer) -> Row:
     """A subscription of the customer, told by its product."""
-    known = do.shared.get("customer")
-    found = do.pick("subscriptions", lambda row: known in (None, row["customer_id"]) and row["status"] == "active")
+    found = do.pick("subscriptions", lambda row: is_theirs(do, row) and row["status"] == "active")
     meet(do, found["customer_id"])
     product = do.row("products", found["product_id"])
     do.say(product=product["name"])

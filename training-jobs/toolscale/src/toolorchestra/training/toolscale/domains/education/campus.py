@@ -3,8 +3,8 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from toolorchestra.training.toolscale.composing import Composer, Intent, UnsuitableError
-from toolorchestra.training.toolscale.domains.education.steps import Row, fresh, meet, settled, somebody
+from toolorchestra.training.toolscale.composing import Composer, Intent, Row, UnsuitableError
+from toolorchestra.training.toolscale.domains.education.steps import RECORDS, is_theirs, meet, somebody
 from toolorchestra.training.toolscale.draws import chance
 from toolorchestra.worlds.shipped.education.tools import (
     CLOSES,
@@ -57,7 +57,7 @@ def course_to_learn(do: Composer, student_id: str) -> str:
 
 def tutor_first(do: Composer) -> None:
     """The first free hour from a day on."""
-    settled(do)
+    do.go_by(*RECORDS)
     student = somebody(do)
     course = course_to_learn(do, student["student_id"])
     named_course(do, course)
@@ -74,7 +74,7 @@ def tutor_first(do: Composer) -> None:
 
 def tutor_cheapest(do: Composer) -> None:
     """Of the free hours until a day the one with the lowest price."""
-    settled(do)
+    do.go_by(*RECORDS)
     student = somebody(do)
     course = course_to_learn(do, student["student_id"])
     named_course(do, course)
@@ -93,10 +93,9 @@ def tutor_cheapest(do: Composer) -> None:
 
 def an_hour(do: Composer) -> Row:
     """A booked hour of the student that is ahead, told by its course."""
-    fresh(do, "tutoring_sessions")
-    known = do.shared.get("customer")
+    do.go_by("tutoring_sessions")
     booked = [row for row in do.rows("tutoring_sessions", status="booked") if hours_ahead(do, row) > 0]
-    session: Row = do.choose([row for row in booked if known in (None, row["student_id"])])
+    session: Row = do.choose([row for row in booked if is_theirs(do, row)])
     alike = [row for row in booked if (row["student_id"], row["course_id"]) == (session["student_id"], session["course_id"])]
     do.need(len(alike) == 1)
     meet(do, session["student_id"])
@@ -121,7 +120,7 @@ def cancel_tutoring(do: Composer) -> None:
 
 def move_tutoring(do: Composer) -> None:
     """The next free hour of the same course instead."""
-    settled(do)
+    do.go_by(*RECORDS)
     session = an_hour(do)
     do.call("list_tutoring", course_id=session["course_id"], status="free")
     later = [row for row in free_hours(do, session["course_id"]) if row["begins"] > session["begins"]]
@@ -196,10 +195,9 @@ def find_room(do: Composer) -> None:
 
 def cancel_room(do: Composer) -> None:
     """A booking that is told by its day; perhaps with another one in its place."""
-    fresh(do, "room_bookings")
-    known = do.shared.get("customer")
+    do.go_by("room_bookings")
     booked = [row for row in do.rows("room_bookings", status="booked") if hours_ahead(do, row) >= ROOM_CANCEL_HOURS]
-    booking: Row = do.choose([row for row in booked if known in (None, row["student_id"])])
+    booking: Row = do.choose([row for row in booked if is_theirs(do, row)])
     who, day = booking["student_id"], booking["begins"][:10]
     do.need(sum(row["begins"][:10] == day for row in do.rows("room_bookings", student_id=who, status="booked")) == 1)
     meet(do, who)
@@ -217,7 +215,7 @@ def renewable(loan: Row) -> bool:
 
 def renew_loans(do: Composer) -> None:
     """All books that are due until a day, as far as the rules allow."""
-    fresh(do, "loans")
+    do.go_by("loans")
     until = (do.world.spec.clock + timedelta(days=do.random.randint(2, 18))).strftime("%Y-%m-%d")
 
     def due(student_id: str) -> list[Row]:
@@ -237,9 +235,8 @@ def renew_loans(do: Composer) -> None:
 
 def renew_loan(do: Composer) -> None:
     """One book, if that is possible."""
-    fresh(do, "loans")
-    known = do.shared.get("customer")
-    loan = do.pick("loans", lambda row: row["status"] == "out" and known in (None, row["student_id"]))
+    do.go_by("loans")
+    loan = do.pick("loans", lambda row: row["status"] == "out" and is_theirs(do, row))
     student = meet(do, loan["student_id"])
     do.need(renewable(loan) or chance(do.random, 0.6))
     do.say(book=loan["book"])
@@ -254,7 +251,7 @@ def renew_loan(do: Composer) -> None:
 
 def pay_fines(do: Composer) -> None:
     """All that is open."""
-    fresh(do, "loans")
+    do.go_by("loans")
 
     def owed(student_id: str) -> list[Row]:
         return do.rows("loans", student_id=student_id, fine_status="open")
@@ -282,11 +279,11 @@ def pay_fines(do: Composer) -> None:
 
 def resit(do: Composer) -> None:
     """The first exam that can still be entered, in a course that went badly."""
-    fresh(do, "exam_entries")
-    known, sections = do.shared.get("customer"), {row["section_id"]: row["course_id"] for row in do.rows("sections")}
+    do.go_by("exam_entries")
+    sections = {row["section_id"]: row["course_id"] for row in do.rows("sections")}
     entered = {(row["student_id"], row["exam_id"]) for row in do.rows("exam_entries", status="entered")}
     done = do.rows("enrolments", status="completed")
-    failed = do.choose([row for row in done if row["grade"] not in PASSED and known in (None, row["student_id"])])
+    failed = do.choose([row for row in done if row["grade"] not in PASSED and is_theirs(do, row)])
     course, who = sections[failed["section_id"]], failed["student_id"]
     meet(do, who)
     named_course(do, course)

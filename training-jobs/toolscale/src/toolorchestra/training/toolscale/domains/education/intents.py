@@ -3,32 +3,27 @@
 from datetime import date
 from typing import Final
 
-from toolorchestra.training.toolscale.composing import Composer, Intent
+from toolorchestra.training.toolscale.composing import MOSTLY, Composer, Intent, Row
 from toolorchestra.training.toolscale.domain import make_domain
 from toolorchestra.training.toolscale.domains.education.campus import CAMPUS
 from toolorchestra.training.toolscale.domains.education.rows import draw_rows
 from toolorchestra.training.toolscale.domains.education.steps import (
-    MOSTLY,
+    RECORDS,
     TITLE,
-    Row,
     a_class,
     a_course,
     enrol_in,
-    fresh,
     may_take,
     open_to,
     own_timetable,
     purse,
     quoted,
     say_days,
-    settled,
     somebody,
     spring,
     tell_purse,
-    within_limit,
 )
 from toolorchestra.training.toolscale.draws import chance
-from toolorchestra.training.toolscale.wording import Cents
 from toolorchestra.worlds.shipped.education.tools import FINES_BLOCK, current, drop_percent, open_fines, passed
 from toolorchestra.worlds.tools import cents
 from toolorchestra.worlds.values import Kind
@@ -36,7 +31,7 @@ from toolorchestra.worlds.values import Kind
 
 def enrol(do: Composer) -> None:
     """In a section that is told by its days or as the only one online; perhaps only for so much."""
-    settled(do)
+    do.go_by(*RECORDS)
     student = somebody(do)
     who, paid_with = student["student_id"], purse(do)
     section = do.choose(open_to(do, who))
@@ -48,7 +43,7 @@ def enrol(do: Composer) -> None:
         say_days(do, section)
         do.phrase("on_days")
     quote = quoted(do, who, section)
-    if do.evolve("budget") and not within_limit(do, cents(quote["tuition"])):
+    if do.evolve("budget") and not do.at_most(cents(quote["tuition"])):
         return
     done = enrol_in(do, who, section, paid_with)
     if do.evolve("balance"):
@@ -57,7 +52,7 @@ def enrol(do: Composer) -> None:
 
 def enrol_any(do: Composer) -> None:
     """In whichever section starts first, has seats and fits the timetable."""
-    settled(do)
+    do.go_by(*RECORDS)
     student = somebody(do)
     who, paid_with = student["student_id"], purse(do)
     course = a_course(do, do.choose(open_to(do, who))["course_id"])
@@ -77,7 +72,7 @@ def first_fitting(do: Composer, student_id: str, course_id: str) -> Row:
 
 def enrol_advanced(do: Composer) -> None:
     """In a course that builds on another, or in that one where it has not been passed."""
-    settled(do)
+    do.go_by(*RECORDS)
     student = somebody(do)
     who, paid_with = student["student_id"], purse(do)
     ready = chance(do.random, 0.5)
@@ -116,7 +111,7 @@ def current_of(do: Composer, student_id: str) -> list[Row]:
 
 def pay_and_enrol(do: Composer) -> None:
     """Somebody whom fines keep out pays all of them first."""
-    settled(do)
+    do.go_by(*RECORDS, "loans")
     owing = {row["student_id"] for row in do.rows("loans", fine_status="open")}
     known, database = do.shared.get("customer"), do.session.database
     student = somebody(
@@ -141,7 +136,7 @@ def pay_and_enrol(do: Composer) -> None:
 
 def full_section(do: Composer) -> None:
     """One section and no other: enrol if there is a seat, wait if there is none."""
-    settled(do)
+    do.go_by(*RECORDS)
     student = somebody(do)
     who, paid_with = student["student_id"], purse(do)
     section = do.choose(open_to(do, who, full=chance(do.random, MOSTLY)))
@@ -163,14 +158,13 @@ def returns(do: Composer, section: Row) -> int:
 
 
 def drop(do: Composer) -> None:
-    settled(do)
+    do.go_by(*RECORDS)
     enrolment, _ = a_class(do, lambda row: returns(do, dict(row)) > 0)
     key = enrolment["enrolment_id"]
     refund = cents(do.call("quote_drop", enrolment_id=key)["refund"])
     do.tell("refund", Kind.MONEY, refund, ("enrolments", key))
     if do.evolve("condition"):
-        go_on = chance(do.random, MOSTLY)
-        do.say(least=Cents(do.threshold(refund, met=go_on, at_least=True)))
+        go_on = do.at_least(refund)
         if not go_on:
             return
     done = do.call("drop_class", enrolment_id=key)
@@ -180,7 +174,7 @@ def drop(do: Composer) -> None:
 
 def drop_best(do: Composer) -> None:
     """Of all classes the one that returns most today."""
-    settled(do)
+    do.go_by(*RECORDS)
     sections = {row["section_id"]: row for row in do.rows("sections")}
 
     def classes(student_id: str) -> list[Row]:
@@ -207,7 +201,7 @@ def drop_best(do: Composer) -> None:
 
 def move(do: Composer) -> None:
     """To another section of the same course: other days, or online."""
-    settled(do)
+    do.go_by(*RECORDS)
     enrolment, old = a_class(do, lambda _: True)
     rest = [row for row in current_of(do, enrolment["student_id"]) if row["section_id"] != old["section_id"]]
     others = [row for row in spring(do, old["course_id"]) if row["section_id"] != old["section_id"]]
@@ -230,7 +224,7 @@ def clashes(taken: list[Row], section: Row) -> bool:
 
 def overview(do: Composer) -> None:
     """What this term's classes come to: tuition, credits."""
-    fresh(do, "enrolments")
+    do.go_by("enrolments")
 
     def classes(student_id: str) -> list[Row]:
         return do.rows("enrolments", student_id=student_id, status="enrolled")

@@ -1,52 +1,25 @@
 """Steps that intents of Wrenfield College share: meet the student, find the class, find a section that can be joined."""
 
-from collections.abc import Callable, Mapping
 from datetime import date
-from typing import Any, Final, TypeAlias
+from typing import Final
 
-from toolorchestra.training.toolscale.composing import Composer
-from toolorchestra.training.toolscale.draws import chance
-from toolorchestra.training.toolscale.wording import Cents
+from toolorchestra.training.toolscale.composing import Composer, Fits, Row
+from toolorchestra.training.toolscale.customers import Customers
 from toolorchestra.worlds.errors import ToolRefusal
 from toolorchestra.worlds.shipped.education.tools import JOIN_DAYS, TERM, check_clash, check_eligible, current
 from toolorchestra.worlds.tools import cents
 from toolorchestra.worlds.values import Kind
 
-Row: TypeAlias = dict[str, Any]
-Fits: TypeAlias = Callable[[Mapping[str, Any]], bool]
 TITLE: Final = ("courses", "title")
-MOSTLY: Final = 0.7  # how often a condition holds
+RECORDS: Final = ("enrolments", "tutoring_sessions")  # what enrolling, and an hour with a tutor, depends on
 DAYS: Final = {
     "mon_wed": "Mondays and Wednesdays",
     "tue_thu": "Tuesdays and Thursdays",
     "friday": "Fridays",
     "saturday": "Saturdays",
 }
-
-
-def fresh(do: Composer, *tables: str) -> None:
-    """Nothing of these tables was changed for an earlier wish, so that the order of wishes decides nothing."""
-    do.need(not any(table in tables for result in do.session.results for table, _ in result.trace.writes))
-
-
-def settled(do: Composer) -> None:
-    """Nothing was changed before on which enrolling, or what an hour with a tutor costs, depends."""
-    fresh(do, "enrolments", "loans", "tutoring_sessions")
-
-
-def meet(do: Composer, student_id: str) -> Row:
-    """The student, found by e-mail; one per task."""
-    do.need(do.shared.setdefault("customer", student_id) == student_id)
-    student = do.row("students", student_id)
-    do.introduce(email=student["email"], name=student["name"])
-    do.once("find_student", email=student["email"])
-    return student
-
-
-def somebody(do: Composer, fits: Fits = lambda _: True) -> Row:
-    """The student of this task, or one who fits."""
-    known = do.shared.get("customer")
-    return meet(do, do.pick("students", lambda row: known in (None, row["student_id"]) and fits(row))["student_id"])
+STUDENTS: Final = Customers("students", "student_id", "find_student")
+meet, somebody, is_theirs = STUDENTS.meet, STUDENTS.somebody, STUDENTS.owns
 
 
 def a_course(do: Composer, course_id: str) -> Row:
@@ -95,13 +68,6 @@ def purse(do: Composer) -> str:
     return found
 
 
-def within_limit(do: Composer, price: int) -> bool:
-    """Says a limit; whether the price keeps to it."""
-    within = chance(do.random, MOSTLY)
-    do.say(most=Cents(do.threshold(price, met=within, at_least=False)))
-    return within
-
-
 def quoted(do: Composer, student_id: str, section: Row) -> Row:
     """Asks what a section costs, and tells it."""
     quote: Row = do.call("quote_enrolment", student_id=student_id, section_id=section["section_id"])
@@ -127,8 +93,8 @@ def own_timetable(do: Composer, student_id: str) -> None:
 
 def a_class(do: Composer, fits: Fits) -> tuple[Row, Row]:
     """A class of the student with its section, told by its course."""
-    known, sections = do.shared.get("customer"), {row["section_id"]: row for row in do.rows("sections")}
-    own = [row for row in do.rows("enrolments", status="enrolled") if known in (None, row["student_id"])]
+    sections = {row["section_id"]: row for row in do.rows("sections")}
+    own = [row for row in do.rows("enrolments", status="enrolled") if is_theirs(do, row)]
     enrolment = do.choose([row for row in own if fits(sections[row["section_id"]])])
     meet(do, enrolment["student_id"])
     do.unknown("enrolment number")

@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from toolorchestra.training.toolscale.composing import Composer, Intent
+from toolorchestra.training.toolscale.composing import Composer, Intent, Row
 from toolorchestra.training.toolscale.domain import make_domain
 from toolorchestra.training.toolscale.domains.entertainment.rows import draw_rows
 from toolorchestra.training.toolscale.domains.entertainment.steps import (
     HALL,
-    MOSTLY,
-    Row,
     a_booking,
     a_friend,
     block,
@@ -18,18 +16,14 @@ from toolorchestra.training.toolscale.domains.entertainment.steps import (
     by_start,
     days_ahead,
     first_with_room,
-    fresh,
     on_sale,
     on_the_day,
     party,
     purse,
     quoted,
     somebody,
-    within_limit,
 )
 from toolorchestra.training.toolscale.domains.entertainment.streaming import STREAMING
-from toolorchestra.training.toolscale.draws import chance
-from toolorchestra.training.toolscale.wording import Cents
 from toolorchestra.worlds.shipped.entertainment.tools import (
     EXCHANGE_DAYS,
     EXCHANGE_FEE,
@@ -88,7 +82,7 @@ def extra_cost(do: Composer, booking: Row, performance_id: str, category: str) -
 
 def book(do: Composer) -> None:
     """Seats for one performance, in a category that is named or the cheapest."""
-    fresh(do, "memberships")
+    do.go_by("memberships")
     somebody(do)
     production, coming = a_production(do)
     performance, seats, paid_with = do.choose(coming), do.random.randint(1, 5), purse(do)
@@ -101,7 +95,7 @@ def book(do: Composer) -> None:
     chosen = cheapest(do, free) if do.evolve("cheapest") else named(do, free)
     category, total = chosen["category"], quoted(do, key, chosen["category"], seats)["total"]
     tell_total(do, chosen, total)
-    if do.evolve("budget") and not within_limit(do, total):
+    if do.evolve("budget") and not do.at_most(total):
         return
     where = {"patron_id": do.shared["customer"], "performance_id": key}
     booking = do.call("book_seats", **where, category=category, seats=seats, paid_with=paid_with)["booking_id"]
@@ -112,7 +106,7 @@ def book(do: Composer) -> None:
 
 def book_first(do: Composer) -> None:
     """The first performance from a day on that has enough seats of a category."""
-    fresh(do, "memberships")
+    do.go_by("memberships")
     somebody(do)
     production, coming = a_production(do)
     after = do.choose(coming)["starts"][:10]
@@ -128,7 +122,7 @@ def book_first(do: Composer) -> None:
 
 def book_cheapest(do: Composer) -> None:
     """Of all performances until a day the one with the cheapest seats of a category."""
-    fresh(do, "memberships")
+    do.go_by("memberships")
     somebody(do)
     production, coming = a_production(do)
     do.need(len(coming) > 1)
@@ -148,7 +142,7 @@ def book_cheapest(do: Composer) -> None:
     if do.evolve("budget"):
         total = quoted(do, found["performance_id"], category, seats)["total"]
         tell_total(do, chosen, total)
-        if not within_limit(do, total):
+        if not do.at_most(total):
             return
     buy_seats(do, found, category, seats, paid_with)
 
@@ -160,8 +154,7 @@ def cancel_booking(do: Composer) -> None:
     refund = returned_of(cents(held["paid"]), cents(held["fee"]), days_ahead(do, performance), refund_to)
     do.tell("refund", Kind.MONEY, refund, ("bookings", key))
     if do.evolve("condition"):
-        go_on = chance(do.random, MOSTLY)
-        do.say(least=Cents(do.threshold(refund, met=go_on, at_least=True)))
+        go_on = do.at_least(refund)
         if not go_on:
             return
     done = do.call("cancel_booking", booking_id=key, refund_to=refund_to)
@@ -171,7 +164,7 @@ def cancel_booking(do: Composer) -> None:
 
 def cancelled_show(do: Composer) -> None:
     """The house has called the performance off: everything back, and perhaps another evening."""
-    fresh(do, "memberships")
+    do.go_by("memberships")
     booking, performance = a_booking(do, lambda _: True, lambda row: row["status"] == "cancelled")
     done = do.call("cancel_booking", booking_id=booking["booking_id"], refund_to=purse(do))
     do.tell("refund", Kind.MONEY, cents(done["refunded"]), ("bookings", booking["booking_id"]))
@@ -185,7 +178,7 @@ def cancelled_show(do: Composer) -> None:
 
 def exchange(do: Composer) -> None:
     """To another day of the same production, or the next that has room; perhaps only for so much."""
-    fresh(do, "memberships")
+    do.go_by("memberships")
     booking, before = a_booking(do, lambda _: True, lambda row: on_sale(do)(row) and days_ahead(do, row) > EXCHANGE_DAYS)
     same = do.rows("performances", production_id=before["production_id"])
     later = by_start([row for row in same if on_sale(do)(row) and row["starts"] > before["starts"]])
@@ -201,7 +194,7 @@ def exchange(do: Composer) -> None:
         cost = extra_cost(do, booking, new["performance_id"], booking["category"])
         charge = cost["extra"] + (EXCHANGE_FEE if cost["fee"] else 0)
         do.need(charge > 0)
-        if not within_limit(do, charge):
+        if not do.at_most(charge):
             do.tell("price", Kind.MONEY, charge, ("bookings", booking["booking_id"]))
             return
     done = do.call("exchange_booking", booking_id=booking["booking_id"], performance_id=new["performance_id"])
@@ -211,7 +204,7 @@ def exchange(do: Composer) -> None:
 
 def change_category(do: Composer) -> None:
     """To better seats: a category that is named, or the best that has room."""
-    fresh(do, "memberships")
+    do.go_by("memberships")
     booking, performance = a_booking(do, lambda row: row["category"] != "stalls", on_sale(do))
     key, seats = booking["booking_id"], booking["seats"]
     do.once("list_seats", performance_id=performance["performance_id"])
@@ -222,7 +215,7 @@ def change_category(do: Composer) -> None:
     category = (max(better, key=lambda row: int(row["price"])) if best else named(do, better))["category"]
     if do.evolve("limit"):
         charge = extra_cost(do, booking, performance["performance_id"], category)["extra"]
-        if not within_limit(do, charge):
+        if not do.at_most(charge):
             do.tell("price", Kind.MONEY, charge, ("bookings", key))
             return
     done = do.call("change_category", booking_id=key, category=category)
@@ -232,7 +225,7 @@ def change_category(do: Composer) -> None:
 
 def hand_over(do: Composer) -> None:
     """To a friend, or back to the house where the rules do not let the friend have it."""
-    fresh(do, "memberships")
+    do.go_by("memberships")
     booking, performance = a_booking(do, lambda _: True, lambda row: on_sale(do)(row) and days_ahead(do, row) >= HALF_DAYS)
     members = {row["patron_id"] for row in do.rows("memberships", status="active")}
     either = do.evolve("or_cancel")
@@ -279,7 +272,7 @@ def upcoming(do: Composer, patron_id: str) -> list[tuple[Row, Row]]:
 
 def clear_diary(do: Composer) -> None:
     """Everything between two days that still returns something."""
-    fresh(do, "bookings")
+    do.go_by("bookings")
     start = do.random.randint(1, 20)
     first, last = (
         (do.world.spec.clock + timedelta(days=days)).strftime("%Y-%m-%d") for days in (start, start + do.random.randint(12, 28))
@@ -304,7 +297,7 @@ def clear_diary(do: Composer) -> None:
 
 def total_spent(do: Composer) -> None:
     """What was paid for everything ahead."""
-    fresh(do, "bookings")
+    do.go_by("bookings")
     patron = somebody(do, lambda row: 1 < len(upcoming(do, row["patron_id"])) <= MANY)
     pairs = upcoming(do, patron["patron_id"])
     do.need(all(performance["status"] == "on_sale" for _, performance in pairs))
@@ -318,7 +311,7 @@ def total_spent(do: Composer) -> None:
 
 def next_visit(do: Composer) -> None:
     """When and where the patron is expected next."""
-    fresh(do, "bookings")
+    do.go_by("bookings")
     patron = somebody(do, lambda row: 1 < len(upcoming(do, row["patron_id"])) <= MANY)
     pairs = sorted(upcoming(do, patron["patron_id"]), key=lambda pair: str(pair[1]["starts"]))
     do.need(all(row["status"] == "on_sale" for _, row in pairs) and pairs[0][1]["starts"] < pairs[1][1]["starts"])

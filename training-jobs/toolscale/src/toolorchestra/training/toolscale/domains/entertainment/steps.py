@@ -1,46 +1,20 @@
 """Steps that intents of Orrin House share: meet the patron, find the booking, find seats."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-from toolorchestra.training.toolscale.composing import Composer, UnsuitableError
+from toolorchestra.training.toolscale.composing import Composer, Fits, Row, UnsuitableError
+from toolorchestra.training.toolscale.customers import Customers
 from toolorchestra.training.toolscale.draws import chance
-from toolorchestra.training.toolscale.wording import Cents
 from toolorchestra.worlds.tools import cents
 from toolorchestra.worlds.values import Kind
 
-Row: TypeAlias = dict[str, Any]
-Fits: TypeAlias = Callable[[Mapping[str, Any]], bool]
 HALL: Final = ("halls", "name")
-MOSTLY: Final = 0.7  # how often a condition holds
 DAY_TOLD: Final = 0.4  # how often the day is told although the title would do
 NUMBERS: Final = ("", "one", "two", "three", "four", "five", "six", "seven", "eight")
-
-
-def fresh(do: Composer, *tables: str) -> None:
-    """Nothing of these tables was changed for an earlier wish, so that the order of wishes decides nothing."""
-    do.need(not any(table in tables for table, _ in touched(do)))
-
-
-def touched(do: Composer) -> set[tuple[str, str]]:
-    """What this task has written so far."""
-    return {ref for result in do.session.results for ref in result.trace.writes}
-
-
-def meet(do: Composer, patron_id: str) -> Row:
-    """The patron, found by e-mail; one per task."""
-    patron = do.row("patrons", patron_id)
-    do.need(do.shared.setdefault("customer", patron_id) == patron_id)
-    do.introduce(email=patron["email"], name=patron["name"])
-    do.once("find_patron", email=patron["email"])
-    return patron
-
-
-def somebody(do: Composer, fits: Fits = lambda _: True) -> Row:
-    """The patron of this task, or one who fits."""
-    known = do.shared.get("customer")
-    return meet(do, do.pick("patrons", lambda row: known in (None, row["patron_id"]) and fits(row))["patron_id"])
+PATRONS: Final = Customers("patrons", "patron_id", "find_patron")
+meet, somebody, is_theirs = PATRONS.meet, PATRONS.somebody, PATRONS.owns
 
 
 def a_friend(do: Composer, fits: Fits = lambda _: True) -> Row:
@@ -53,14 +27,15 @@ def a_friend(do: Composer, fits: Fits = lambda _: True) -> Row:
 
 def a_booking(do: Composer, fits: Fits, performance_fits: Fits) -> tuple[Row, Row]:
     """A booking of the patron and its performance, told by the title, and by the day where there are several."""
-    performances, known = {row["performance_id"]: row for row in do.rows("performances")}, do.shared.get("customer")
-    own = [row for row in do.rows("bookings", status="booked") if known in (None, row["patron_id"])]
+    performances = {row["performance_id"]: row for row in do.rows("performances")}
+    own = [row for row in do.rows("bookings", status="booked") if is_theirs(do, row)]
     booking = do.choose([row for row in own if fits(row) and performance_fits(performances[row["performance_id"]])])
-    do.need(("bookings", booking["booking_id"]) not in touched(do) and booking["booking_id"] != do.shared.get("next"))
+    do.untouched("bookings", booking["booking_id"])
+    do.need(booking["booking_id"] != do.shared.get("next"))
     performance = dict(performances[booking["performance_id"]])
     # A booking that was made, moved or given back for an earlier wish still is what the words may mean.
     ours = do.rows("bookings", patron_id=booking["patron_id"])
-    meant = [row for row in ours if row["status"] == "booked" or ("bookings", row["booking_id"]) in touched(do)]
+    meant = [row for row in ours if row["status"] == "booked" or do.has_written("bookings", row["booking_id"])]
     same = [performances[row["performance_id"]] for row in meant]
     alike = [row["starts"][:10] for row in same if row["production_id"] == performance["production_id"]]
     do.need(alike.count(performance["starts"][:10]) == 1)
@@ -117,13 +92,6 @@ def on_the_day(do: Composer, production_id: str, performance: Mapping[str, Any],
     if sum(row["starts"][:10] == day for row in do.rows("performances", production_id=production_id)) > 1:
         do.say(time=performance["starts"][11:])
         do.phrase("at_time")
-
-
-def within_limit(do: Composer, price: int) -> bool:
-    """Says a limit; whether the price keeps to it."""
-    within = chance(do.random, MOSTLY)
-    do.say(most=Cents(do.threshold(price, met=within, at_least=False)))
-    return within
 
 
 def first_with_room(do: Composer, performances: Sequence[Row], category: str, seats: int) -> Row:

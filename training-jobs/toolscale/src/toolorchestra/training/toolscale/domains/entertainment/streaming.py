@@ -3,16 +3,9 @@
 from datetime import timedelta
 from typing import Any, Final
 
-from toolorchestra.training.toolscale.composing import Composer, Intent
+from toolorchestra.training.toolscale.composing import Composer, Intent, Row
 from toolorchestra.training.toolscale.domains.entertainment.rows import PLAYLISTS
-from toolorchestra.training.toolscale.domains.entertainment.steps import (
-    Row,
-    a_friend,
-    fresh,
-    purse,
-    somebody,
-    within_limit,
-)
+from toolorchestra.training.toolscale.domains.entertainment.steps import a_friend, purse, somebody
 from toolorchestra.training.toolscale.wording import Cents
 from toolorchestra.worlds.shipped.entertainment.tools import (
     LAPSED_DAYS,
@@ -29,7 +22,7 @@ TITLE: Final = ("productions", "title")
 
 def rent(do: Composer) -> None:
     """One recording that is named; perhaps only for so much."""
-    fresh(do, "memberships", "rentals")
+    do.go_by("memberships", "rentals")
     patron = somebody(do)
     who, production = patron["patron_id"], do.pick("productions", lambda row: row["rent_price"] is not None)
     do.say(title=production["title"])
@@ -38,7 +31,7 @@ def rent(do: Composer) -> None:
     if do.evolve("budget"):
         found = do.once("list_memberships", patron_id=who)["memberships"]
         level = next((row["level"] for row in found if row["status"] == "active"), None)
-        if not within_limit(do, rental_price(production["rent_price"], level)):
+        if not do.at_most(rental_price(production["rent_price"], level)):
             do.tell("minutes", Kind.NUMBER, production["minutes"], ("productions", production["production_id"]))
             do.tell("premiere", Kind.DATE, production["premiered_on"], ("productions", production["production_id"]))
             return
@@ -67,7 +60,7 @@ def a_genre(do: Composer) -> tuple[str, list[Row]]:
 
 def rent_cheapest(do: Composer) -> None:
     """The cheapest recording of a genre, perhaps of those that are short enough."""
-    fresh(do, "memberships", "rentals")
+    do.go_by("memberships", "rentals")
     patron, paid_with = somebody(do), purse(do)
     genre, fit = a_genre(do)
     terms: Row = {"genre": genre}
@@ -85,7 +78,7 @@ def rent_cheapest(do: Composer) -> None:
 
 def return_rentals(do: Composer) -> None:
     """Everything that was not started and can still be given back."""
-    fresh(do, "rentals")
+    do.go_by("rentals")
     since = (do.world.spec.clock - timedelta(days=RETURN_DAYS)).strftime("%Y-%m-%d")
 
     def ready(patron_id: str) -> list[Row]:
@@ -110,7 +103,7 @@ def return_rentals(do: Composer) -> None:
 
 def save_genre(do: Composer) -> None:
     """All recordings of a genre up to a price, into one playlist."""
-    fresh(do, "playlist_items")
+    do.go_by("playlist_items")
     patron, playlist = somebody(do), do.random.choice(PLAYLISTS)
     genre, fit = a_genre(do)
     count = do.random.randint(2, 4)
@@ -166,7 +159,7 @@ def redeem_gift_cards(do: Composer) -> None:
 
 
 def renew_membership(do: Composer) -> None:
-    fresh(do, "bookings", "rentals")
+    do.go_by("bookings", "rentals")
     oldest = (do.world.spec.clock - timedelta(days=LAPSED_DAYS)).strftime("%Y-%m-%d")
 
     def renewable(patron_id: str) -> list[Row]:
@@ -180,7 +173,7 @@ def renew_membership(do: Composer) -> None:
     do.once("list_memberships", patron_id=patron["patron_id"])
     do.unknown("membership number", "membership level")
     me = ("memberships", membership["membership_id"])
-    if do.evolve("condition") and not within_limit(do, renewal_price(membership["level"], years)):
+    if do.evolve("condition") and not do.at_most(renewal_price(membership["level"], years)):
         do.tell("valid_until", Kind.DATE, membership["valid_until"], me)
         return
     done = do.call("renew_membership", membership_id=membership["membership_id"], years=years, paid_with=paid_with)

@@ -2,10 +2,9 @@
 
 from typing import Final
 
-from toolorchestra.training.toolscale.composing import Composer, Intent
+from toolorchestra.training.toolscale.composing import MOSTLY, Composer, Intent, Row
 from toolorchestra.training.toolscale.domain import make_domain
 from toolorchestra.training.toolscale.domains.finance.money import (
-    MOSTLY,
     cents_of,
     change_order,
     empty_pots,
@@ -23,21 +22,16 @@ from toolorchestra.training.toolscale.domains.finance.rows import draw_rows
 from toolorchestra.training.toolscale.domains.finance.steps import (
     PARTY,
     REASONS,
-    Row,
     accounts_of,
     an_account,
     an_amount,
-    claim,
-    moves,
     open_card_payments,
     paying_account,
-    relies,
     say_payment,
     somebody,
     text_of,
 )
 from toolorchestra.training.toolscale.draws import chance
-from toolorchestra.training.toolscale.wording import Cents
 from toolorchestra.worlds.tools import cents
 from toolorchestra.worlds.values import Kind
 
@@ -70,8 +64,8 @@ def replace_card(do: Composer) -> None:
     misused = do.evolve("misused")
     reason = "stolen" if misused else do.random.choice(("lost", "stolen", "damaged"))
     delivery = do.random.choice(("post", "courier"))
-    claim(do, card["card_id"])
-    moves(do, card["account_id"])
+    do.claim(card["card_id"])
+    do.share(card["account_id"])
     do.say(digits=card["last_four"], what={"lost": "lost", "stolen": "stolen", "damaged": "damaged"}[reason], delivery=delivery)
     do.unknown("card number")
     do.once("list_cards", customer_id=who)
@@ -81,7 +75,7 @@ def replace_card(do: Composer) -> None:
         do.tell("fee", Kind.MONEY, cents(done["fee"]), ("cards", done["card_id"]))
     if misused:
         payment = do.choose([row for row in open_card_payments(do, who, "unrecognised") if row["card_id"] == card["card_id"]])
-        claim(do, payment["transaction_id"])
+        do.claim(payment["transaction_id"])
         say_payment(do, payment)
         dispute = do.call("dispute_payment", transaction_id=payment["transaction_id"], reason="unrecognised")
         do.tell("disputed", Kind.MONEY, payment["amount"], ("transactions", payment["transaction_id"]))
@@ -96,7 +90,7 @@ def freeze_cards(do: Composer) -> None:
 
     who = somebody(do, lambda row: len(active(row["customer_id"])) > 1)["customer_id"]
     cards = active(who)
-    claim(do, "frozen", *(row["card_id"] for row in cards))
+    do.claim("frozen", *(row["card_id"] for row in cards))
     do.unknown("card numbers")
     do.once("list_cards", customer_id=who)
     if do.evolve("but_one"):
@@ -118,8 +112,8 @@ def freeze_cards(do: Composer) -> None:
 def dispute_one(do: Composer) -> None:
     who, reason = somebody(do)["customer_id"], do.random.choice(sorted(REASONS))
     payment = do.choose(open_card_payments(do, who, reason))
-    claim(do, payment["transaction_id"], payment["card_id"])
-    moves(do, payment["account_id"])
+    do.claim(payment["transaction_id"], payment["card_id"])
+    do.share(payment["account_id"])
     do.say(reason=do.random.choice(REASONS[reason]))
     say_payment(do, payment)
     done = do.call("dispute_payment", transaction_id=payment["transaction_id"], reason=reason)
@@ -136,8 +130,8 @@ def dispute_all(do: Composer) -> None:
     sample = do.choose(payments)
     same = [row for row in payments if (row["account_id"], row["party"]) == (sample["account_id"], sample["party"])]
     do.need(len(same) > 1)
-    claim(do, sample["card_id"], *(row["transaction_id"] for row in same))
-    moves(do, sample["account_id"])
+    do.claim(sample["card_id"], *(row["transaction_id"] for row in same))
+    do.share(sample["account_id"])
     label = do.row("accounts", sample["account_id"])["label"]
     do.say(party=sample["party"], account=f"{label} account")
     do.unknown("transaction numbers", "how many there are")
@@ -158,7 +152,7 @@ def a_loan(do: Composer, customer_id: str) -> Row:
 
 
 def say_loan(do: Composer, loan: Row) -> None:
-    claim(do, loan["loan_id"])
+    do.claim(loan["loan_id"])
     do.say(loan=LOANS[loan["purpose"]])
     do.unknown("loan number")
 
@@ -172,8 +166,7 @@ def repay_loan(do: Composer) -> None:
     limited = do.evolve("charge_limit")
     if limited:
         do.need(charge > 0)
-        cheap = chance(do.random, MOSTLY)
-        do.say(most=Cents(do.threshold(charge, met=cheap, at_least=False)))
+        cheap = do.at_most(charge)
     if charge:
         do.tell("charge", Kind.MONEY, charge, me)
     if limited and not cheap:
@@ -197,7 +190,7 @@ def settle_loan(do: Composer) -> None:
     if len(loans) > 1 and do.evolve("smallest"):
         do.need(loans[0]["outstanding"] < loans[1]["outstanding"])
         loan = loans[0]
-        claim(do, *(row["loan_id"] for row in loans))
+        do.claim(*(row["loan_id"] for row in loans))
         do.once("list_loans", customer_id=who)
     else:
         loan = a_loan(do, who)
@@ -207,16 +200,15 @@ def settle_loan(do: Composer) -> None:
     total = cents(do.call("quote_early_repayment", **what)["total"])
     me = ("loans", loan["loan_id"])
     if do.evolve("reserve"):
-        relies(do, account["account_id"])
+        do.claim(account["account_id"])
         do.once("get_account", account_id=account["account_id"])
         do.need(account["balance"] - total > 0)
-        enough = chance(do.random, MOSTLY)
-        do.say(least=Cents(do.threshold(account["balance"] - total, met=enough, at_least=True)))
+        enough = do.at_least(account["balance"] - total)
         do.tell("total", Kind.MONEY, total, me)
         if enough:
             do.call("repay_loan_early", **what, account_id=account["account_id"])
         return
-    moves(do, account["account_id"])
+    do.share(account["account_id"])
     done = do.call("repay_loan_early", **what, account_id=account["account_id"])
     do.tell("total", Kind.MONEY, total, me)
     tell_balance(do, done["account"])
@@ -250,7 +242,7 @@ def travel_money(do: Composer) -> None:
     if units > MANY and ROUND % currency["note"] == 0:
         units = units // ROUND * ROUND
     do.need(0 < units <= currency["stock"])
-    claim(do, currency["currency_id"])
+    do.claim(currency["currency_id"])
     do.say(units=units, code=currency["code"])
     do.once("find_currency", code=currency["code"])
     order = {"currency_id": currency["currency_id"], "units": units}
@@ -258,8 +250,7 @@ def travel_money(do: Composer) -> None:
     if do.evolve("limit"):
         total = cents(do.call("quote_travel_money", **order)["total"])
         do.tell("cost", Kind.MONEY, total, me)
-        cheap = chance(do.random, MOSTLY)
-        do.say(most=Cents(do.threshold(total, met=cheap, at_least=False)))
+        cheap = do.at_most(total)
         if cheap:
             do.call("order_travel_money", **order, account_id=account["account_id"])
         return
@@ -272,8 +263,8 @@ def overdraft(do: Composer) -> None:
     """A certain overdraft, or the highest that is offered."""
     who = somebody(do)["customer_id"]
     account = an_account(do, who)
-    claim(do, ("overdraft", account["account_id"]))
-    moves(do, account["account_id"])
+    do.claim(("overdraft", account["account_id"]))
+    do.share(account["account_id"])
     found = do.call("get_account", account_id=account["account_id"])
     if do.evolve("highest"):
         new = cents(found["overdraft_offered"])
@@ -296,7 +287,7 @@ def spending(do: Composer) -> None:
     paid = [row for row in rows if first <= row["booked_at"][:10] <= last]
     do.need(1 < len(paid) <= MOST_LISTED)
     do.say(category=SPENDING[category], first=first, last=last)
-    claim(do, ("spending", key))
+    do.claim(("spending", key))
     do.once("search_transactions", account_id=key, kind="card", category=category, first_day=first, last_day=last)
     do.tell("total", Kind.MONEY, sum(row["amount"] for row in paid), *(("transactions", row["transaction_id"]) for row in paid))
     dearest = sorted(paid, key=lambda row: -int(row["amount"]))

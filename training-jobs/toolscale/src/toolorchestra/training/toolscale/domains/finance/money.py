@@ -2,30 +2,25 @@
 
 from typing import Final
 
-from toolorchestra.training.toolscale.composing import Composer
+from toolorchestra.training.toolscale.composing import Composer, Row
 from toolorchestra.training.toolscale.domains.finance.parties import NEW_PAYEES
 from toolorchestra.training.toolscale.domains.finance.steps import (
     PAYEE,
     SOON,
-    Row,
     a_payee,
     accounts_of,
     an_account,
     an_amount,
-    claim,
     payees_of,
     paying_account,
-    relies,
     somebody,
     text_of,
 )
-from toolorchestra.training.toolscale.draws import chance
 from toolorchestra.training.toolscale.wording import Cents
 from toolorchestra.worlds.shipped.finance.rules import withdrawal_charge
 from toolorchestra.worlds.tools import cents
 from toolorchestra.worlds.values import Kind
 
-MOSTLY: Final = 0.7  # how often a condition holds
 FEW: Final = 2  # standing orders that are stopped at once, at least
 
 
@@ -34,7 +29,7 @@ def fullest(do: Composer, customer_id: str) -> Row:
     rows = sorted(accounts_of(do, customer_id), key=lambda row: -int(row["balance"]))
     do.need(len(rows) > 1 and rows[0]["balance"] > rows[1]["balance"] and all(row["status"] == "open" for row in rows))
     for row in sorted(rows, key=lambda row: str(row["account_id"])):
-        relies(do, row["account_id"])
+        do.claim(row["account_id"])
         do.once("get_account", account_id=row["account_id"])
     return rows[0]
 
@@ -62,8 +57,7 @@ def pay_payee(do: Composer) -> None:
     if do.evolve("fee_limit"):
         fee = cents(do.call("quote_payment", **order)["priority_fee"])
         do.need(fee > 0)
-        cheap = chance(do.random, MOSTLY)
-        do.say(most=Cents(do.threshold(fee, met=cheap, at_least=False)))
+        cheap = do.at_most(fee)
         done = do.call("pay", **order, speed="priority" if cheap else "standard")
         do.tell("priority_fee", Kind.MONEY, fee, ("accounts", order["account_id"]), ("payees", order["payee_id"]))
     else:
@@ -81,7 +75,7 @@ def pay_new_payee(do: Composer) -> None:
     """Somebody who is not known yet, up to what new payees get."""
     who = somebody(do)["customer_id"]
     name = do.random.choice(NEW_PAYEES)
-    claim(do, ("payee", name))
+    do.claim(("payee", name))
     numbers = {
         "sort_code": f"{do.random.randint(20, 79)}-{do.random.randint(10, 99)}-{do.random.randint(10, 99)}",
         "account_number": str(do.random.randint(10_000_000, 99_999_999)),
@@ -119,7 +113,7 @@ def a_pot(do: Composer, customer_id: str, *kinds: str) -> Row:
     """A pot of the customer of one of these kinds, told by name."""
     do.once("list_pots", customer_id=customer_id)
     found: Row = do.choose([row for row in do.rows("pots", customer_id=customer_id) if row["kind"] in kinds])
-    claim(do, found["pot_id"])
+    do.claim(found["pot_id"])
     do.say(pot=found["name"])
     do.unknown("pot number")
     return found
@@ -153,8 +147,7 @@ def take_from_pot(do: Composer) -> None:
     if charge:
         do.tell("charge", Kind.MONEY, charge, me)
     if limited:
-        cheap = chance(do.random, MOSTLY)
-        do.say(most=Cents(do.threshold(charge, met=cheap, at_least=False)))
+        cheap = do.at_most(charge)
         if not cheap:
             return
     ends = {"pot_id": pot["pot_id"], "account_id": account["account_id"], "direction": "out_of_pot"}
@@ -174,7 +167,7 @@ def empty_pots(do: Composer) -> None:
 
     who = somebody(do, lambda row: fits(row["customer_id"]))["customer_id"]
     pots, account = easy(who), paying_account(do, who)
-    claim(do, *(row["pot_id"] for row in do.rows("pots", customer_id=who)))
+    do.claim(*(row["pot_id"] for row in do.rows("pots", customer_id=who)))
     do.unknown("pot numbers", "which pots are easy ones")
     do.once("list_pots", customer_id=who)
     for pot in pots:
@@ -185,7 +178,7 @@ def empty_pots(do: Composer) -> None:
 
 def orders_of(do: Composer, account: Row) -> list[Row]:
     """The active standing orders of an account, listed; no other part of the request is about them."""
-    claim(do, ("orders", account["account_id"]))
+    do.claim(("orders", account["account_id"]))
     do.once("list_standing_orders", account_id=account["account_id"], status="active")
     return do.rows("standing_orders", account_id=account["account_id"], status="active")
 
@@ -242,13 +235,12 @@ def new_order(do: Composer) -> None:
         orders = orders_of(do, account)
         do.need(bool(orders))
         total = sum(int(row["amount"]) for row in orders) + amount
-        within = chance(do.random, MOSTLY)
-        do.say(most=Cents(do.threshold(total, met=within, at_least=False)))
+        within = do.at_most(total)
         do.tell("total", Kind.MONEY, total, *(("standing_orders", row["order_id"]) for row in orders))
         if within:
             do.call("set_up_standing_order", **order)
         return
-    claim(do, ("orders", account["account_id"]))
+    do.claim(("orders", account["account_id"]))
     done = do.call("set_up_standing_order", **order)
     me = ("standing_orders", done["order_id"])
     do.tell("first_on", Kind.DATE, done["next_on"], me)

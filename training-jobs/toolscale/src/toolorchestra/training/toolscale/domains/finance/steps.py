@@ -1,15 +1,13 @@
 """Steps that intents of the bank share: meet the customer, find the account, the payee, the card payment."""
 
-from collections.abc import Callable, Hashable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Final
 
-from toolorchestra.training.toolscale.composing import Composer
+from toolorchestra.training.toolscale.composing import Composer, Fits, Row
+from toolorchestra.training.toolscale.customers import Customers
 from toolorchestra.training.toolscale.wording import Cents
 from toolorchestra.worlds.shipped.finance.rules import WINDOWS
 from toolorchestra.worlds.state import money_text
 
-Row: TypeAlias = dict[str, Any]
-Fits: TypeAlias = Callable[[Mapping[str, Any]], bool]
 PARTY: Final = ("transactions", "party")
 PAYEE: Final = ("payees", "name")
 SOON: Final = "2026-05-16"  # standing orders of an earlier day cannot be stopped any more
@@ -18,41 +16,8 @@ REASONS: Final = {
     "not_received": ("what I paid for never arrived", "nothing has been delivered", "they never sent me anything"),
     "wrong_amount": ("they charged me another sum than we agreed", "the amount is wrong", "the sum isn't what the till showed"),
 }
-
-
-def meet(do: Composer, customer_id: str) -> Row:
-    """The customer, found by e-mail; one per task."""
-    do.need(do.shared.setdefault("customer", customer_id) == customer_id)
-    customer = do.row("customers", customer_id)
-    do.introduce(email=customer["email"], name=customer["name"])
-    do.once("find_customer", email=customer["email"])
-    return customer
-
-
-def somebody(do: Composer, fits: Fits = lambda _: True) -> Row:
-    """The customer of this task, or one who fits."""
-    known = do.shared.get("customer")
-    return meet(do, do.pick("customers", lambda row: known in (None, row["customer_id"]) and fits(row))["customer_id"])
-
-
-def claim(do: Composer, *things: Hashable) -> None:
-    """What one part of a request changes or decides by, no other part touches: so the order of the parts is all the same."""
-    taken: set[Hashable] = do.shared.setdefault("claimed", set())
-    do.need(taken.isdisjoint(things))
-    taken.update(things)
-
-
-def moves(do: Composer, account_id: str) -> None:
-    """Money goes through an account, on whose balance no other part decides."""
-    do.need(account_id not in do.shared.setdefault("relied", set()))
-    do.shared.setdefault("moved", set()).add(account_id)
-
-
-def relies(do: Composer, account_id: str) -> None:
-    """Something is decided by an account's balance, which no other part changes."""
-    relied: set[str] = do.shared.setdefault("relied", set())
-    do.need(account_id not in relied | do.shared.setdefault("moved", set()))
-    relied.add(account_id)
+CUSTOMERS: Final = Customers("customers", "customer_id", "find_customer")
+meet, somebody, is_theirs = CUSTOMERS.meet, CUSTOMERS.somebody, CUSTOMERS.owns
 
 
 def accounts_of(do: Composer, customer_id: str) -> list[Row]:
@@ -72,7 +37,7 @@ def an_account(do: Composer, customer_id: str, fits: Fits = lambda _: True) -> R
 def paying_account(do: Composer, customer_id: str) -> Row:
     """An account that money goes through."""
     found = an_account(do, customer_id)
-    moves(do, found["account_id"])
+    do.share(found["account_id"])
     return found
 
 

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from toolorchestra.training.toolscale.composing import Composer
-from toolorchestra.training.toolscale.domains.medicine.steps import Row, an_invoice, settled, somebody, within_limit
+from toolorchestra.training.toolscale.composing import Composer, Row
+from toolorchestra.training.toolscale.domains.medicine.steps import an_invoice, somebody
 from toolorchestra.training.toolscale.wording import Cents
 from toolorchestra.worlds.shipped.medicine.tools import DISPUTE_DAYS, later, offers_of, payable
 from toolorchestra.worlds.tools import cents
@@ -31,7 +31,7 @@ def pay_invoice(do: Composer) -> None:
     row = ("invoices", key)
     if do.evolve("limit"):
         amount = cents(do.call("quote_payment", invoice_id=key)["payable_today"])
-        if not within_limit(do, amount):
+        if not do.at_most(amount):
             do.tell("paid", Kind.MONEY, amount, row)
             do.tell("due_on", Kind.DATE, invoice["due_on"], row)
             return
@@ -48,7 +48,7 @@ def open_invoices(do: Composer, patient_id: str) -> list[Row]:
 
 def pay_overdue(do: Composer) -> None:
     """All invoices past their due date."""
-    settled(do, "invoices")
+    do.go_by("invoices")
 
     def overdue(patient_id: str) -> list[Row]:
         return [row for row in open_invoices(do, patient_id) if row["due_on"] < TODAY]
@@ -95,7 +95,7 @@ def dispute(do: Composer) -> None:
 
 def total_due(do: Composer) -> None:
     """What it would take to settle everything today."""
-    settled(do, "invoices")
+    do.go_by("invoices")
     patient = somebody(do, lambda row: len(open_invoices(do, row["patient_id"])) > 1)
     invoices = open_invoices(do, patient["patient_id"])
     do.once("list_invoices", patient_id=patient["patient_id"], status="open")

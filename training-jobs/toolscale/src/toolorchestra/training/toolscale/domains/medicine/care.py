@@ -4,19 +4,8 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any, Final
 
-from toolorchestra.training.toolscale.composing import Composer
-from toolorchestra.training.toolscale.domains.medicine.steps import (
-    CALLED,
-    DOCTOR,
-    TOMORROW,
-    Row,
-    fresh,
-    is_theirs,
-    meet,
-    settled,
-    somebody,
-    within_limit,
-)
+from toolorchestra.training.toolscale.composing import Composer, Row
+from toolorchestra.training.toolscale.domains.medicine.steps import CALLED, DOCTOR, TOMORROW, is_theirs, meet, somebody
 from toolorchestra.training.toolscale.draws import chance
 from toolorchestra.worlds.shipped.medicine.tools import EARLY_REFILL_DAYS, EXTENDABLE_DAYS, SUNDAY, later
 from toolorchestra.worlds.tools import cents
@@ -52,7 +41,7 @@ def refill(do: Composer) -> None:
     early = chance(do.random, EARLY)
     one = do.pick("prescriptions", lambda row: is_theirs(do, row) and is_left(row) and (opens_on(row) > TODAY) == early)
     key, who = one["prescription_id"], one["patient_id"]
-    fresh(do, "prescriptions", key)
+    do.untouched("prescriptions", key)
     meet(do, who)
     do.say(medicine=one["medicine"])
     do.unknown("prescription number")
@@ -72,7 +61,7 @@ def refill(do: Composer) -> None:
 
 def refill_all(do: Composer) -> None:
     """Everything for which it is time."""
-    settled(do, "prescriptions")
+    do.go_by("prescriptions")
 
     def due(patient_id: str) -> list[Row]:
         rows = do.rows("prescriptions", patient_id=patient_id)
@@ -100,7 +89,7 @@ def extend_referral(do: Composer) -> None:
         "referrals",
         lambda row: is_theirs(do, row) and not row["extended"] and TODAY <= row["valid_until"] <= limit and row["visits_left"],
     )
-    fresh(do, "referrals", found["referral_id"])
+    do.untouched("referrals", found["referral_id"])
     do.need(len(active(found)) == 1)
     meet(do, found["patient_id"])
     do.say(specialty=found["specialty"], specialist=CALLED[found["specialty"]])
@@ -134,7 +123,7 @@ def collect_sample(do: Composer) -> None:
     """One test, at a clinic that is named or where the doctor who ordered it works."""
     order = do.pick("lab_orders", lambda row: is_theirs(do, row) and row["status"] == "ordered")
     key, who = order["lab_order_id"], order["patient_id"]
-    fresh(do, "lab_orders", key)
+    do.untouched("lab_orders", key)
     meet(do, who)
     do.say(test=order["test"])
     do.unknown("order number")
@@ -148,13 +137,13 @@ def collect_sample(do: Composer) -> None:
     where = a_collection(do, [order])
     do.tell("share", Kind.MONEY, order["share"], ("lab_orders", key))
     do.tell("ordered_on", Kind.DATE, order["ordered_on"], ("lab_orders", key))
-    if not do.evolve("limit") or within_limit(do, order["share"]):
+    if not do.evolve("limit") or do.at_most(order["share"]):
         do.call("schedule_collection", lab_order_id=key, clinic_id=clinic_id, **where)
 
 
 def collect_all(do: Composer) -> None:
     """All tests for which nothing is arranged, at once."""
-    settled(do, "lab_orders")
+    do.go_by("lab_orders")
 
     def ordered(patient_id: str) -> list[Row]:
         return do.rows("lab_orders", patient_id=patient_id, status="ordered")
@@ -174,7 +163,7 @@ def send_results(do: Composer) -> None:
     """Results to another doctor of the patient."""
     order = do.pick("lab_orders", lambda row: is_theirs(do, row) and row["status"] == "ready" and row["sent_to"] is None)
     key, who = order["lab_order_id"], order["patient_id"]
-    fresh(do, "lab_orders", key)
+    do.untouched("lab_orders", key)
     visits = [row for row in do.rows("appointments", patient_id=who) if row["status"] in ("booked", "completed")]
     doctor_id = do.choose(sorted({row["doctor_id"] for row in visits} - {order["doctor_id"]}))
     doctor = do.row("doctors", doctor_id)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from toolorchestra.training.toolscale.composing import Composer, Intent
+from toolorchestra.training.toolscale.composing import Composer, Intent, Row
 from toolorchestra.training.toolscale.domain import make_domain
 from toolorchestra.training.toolscale.domains.medicine import billing, care
 from toolorchestra.training.toolscale.domains.medicine.rows import draw_rows
@@ -13,19 +13,16 @@ from toolorchestra.training.toolscale.domains.medicine.steps import (
     KINDS,
     SOON,
     TOMORROW,
-    Row,
     a_kind,
     a_visit,
     can_book,
     days_with_slots,
     free_slots,
     one_of,
-    settled,
     somebody,
     tell_visit,
     usable_referral,
     wanted_help,
-    within_limit,
 )
 from toolorchestra.worlds.shipped.medicine.tools import MOST_MOVES, NO_REFERRAL, later
 from toolorchestra.worlds.tools import cents
@@ -35,7 +32,7 @@ from toolorchestra.worlds.values import Kind
 def book_or_leave(do: Composer, patient_id: str, slot: Row, terms: Row, *, timed: bool) -> bool:
     """Books the slot, unless the user's limit forbids that; whether it was booked."""
     share = cents(do.call("quote_visit", patient_id=patient_id, slot_id=slot["slot_id"])["share"])
-    if do.evolve("limit") and not within_limit(do, share):
+    if do.evolve("limit") and not do.at_most(share):
         do.tell("share", Kind.MONEY, share, ("slots", slot["slot_id"]))
         return False
     visit = do.call("book_appointment", patient_id=patient_id, slot_id=slot["slot_id"], **terms, **wanted_help(do))
@@ -141,7 +138,7 @@ def sooner_visit(do: Composer) -> None:
 
 def cancel_between(do: Composer) -> None:
     """All visits of some days."""
-    settled(do, "appointments")
+    do.go_by("appointments")
 
     def booked(patient_id: str) -> list[Row]:
         return sorted(do.rows("appointments", patient_id=patient_id, status="booked"), key=lambda row: str(row["begins"]))
@@ -166,7 +163,7 @@ def cancel_between(do: Composer) -> None:
 
 def follow_up(do: Composer) -> None:
     """With whom the patient saw last."""
-    settled(do, "appointments")
+    do.go_by("appointments")
     doctors = {row["doctor_id"]: row for row in do.rows("doctors")}
 
     def seen_last(patient_id: str) -> Row | None:
@@ -193,7 +190,7 @@ def follow_up(do: Composer) -> None:
 
 def next_visit(do: Composer) -> None:
     """When and where the next visit is, and what all to come will cost."""
-    settled(do, "appointments")
+    do.go_by("appointments")
 
     def booked(patient_id: str) -> list[Row]:
         return do.rows("appointments", patient_id=patient_id, status="booked")
@@ -216,8 +213,8 @@ def update_contact(do: Composer) -> None:
     def booked(patient_id: str) -> list[Row]:
         return do.rows("appointments", patient_id=patient_id, status="booked")
 
-    settled(do, "appointments")
-    settled(do, "invoices")
+    do.go_by("appointments")
+    do.go_by("invoices")
     patient = somebody(do, lambda row: bool(booked(row["patient_id"])))
     who, visit = patient["patient_id"], min(booked(patient["patient_id"]), key=lambda row: str(row["begins"]))
     new = {"phone": f"555 {do.random.randint(1000, 9999)}", "reminders": patient["reminders"]}

@@ -1,20 +1,16 @@
 """Steps that intents of the clinics share: meet the patient, find the visit or the invoice, choose a slot."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-from toolorchestra.training.toolscale.composing import Composer
+from toolorchestra.training.toolscale.composing import MOSTLY, Composer, Fits, Row
+from toolorchestra.training.toolscale.customers import Customers
 from toolorchestra.training.toolscale.draws import chance
-from toolorchestra.training.toolscale.wording import Cents
 from toolorchestra.worlds.shipped.medicine.tools import MOST_MISSED, NO_REFERRAL
-from toolorchestra.worlds.state import Ref
 from toolorchestra.worlds.values import Kind
 
-Row: TypeAlias = dict[str, Any]
-Fits: TypeAlias = Callable[[Mapping[str, Any]], bool]
 TOMORROW: Final = "2026-05-19"
 SOON: Final = "2026-05-19T12:00"  # what begins later can be changed freely
-MOSTLY: Final = 0.7  # how often a condition holds
 BY_SPECIALTY: Final = 0.35  # how often a doctor is told by what they do
 DOCTOR, CLINIC = ("doctors", "name"), ("clinics", "name")
 KINDS: Final = {"in_person": "in person", "video": "by video"}
@@ -26,51 +22,12 @@ CALLED: Final = {
     "orthopaedics": "orthopaedist",
     "neurology": "neurologist",
 }
-
-
-def meet(do: Composer, patient_id: str) -> Row:
-    """The patient, found by e-mail; one per task."""
-    do.need(do.shared.setdefault("patient", patient_id) == patient_id)
-    patient = do.row("patients", patient_id)
-    do.introduce(email=patient["email"], name=patient["name"])
-    do.once("find_patient", email=patient["email"])
-    return patient
-
-
-def is_theirs(do: Composer, row: Mapping[str, Any]) -> bool:
-    """Whether a row is of the patient of this task, or there is none yet."""
-    return do.shared.get("patient") in (None, row["patient_id"])
-
-
-def somebody(do: Composer, fits: Fits = lambda _: True) -> Row:
-    """The patient of this task, or one who fits."""
-    return meet(do, do.pick("patients", lambda row: is_theirs(do, row) and fits(row))["patient_id"])
-
-
-def written(do: Composer) -> frozenset[Ref]:
-    """What earlier parts of this task have changed."""
-    return frozenset[Ref]().union(*(result.trace.writes for result in do.session.results))
-
-
-def settled(do: Composer, table: str) -> None:
-    """What is asked of all rows of a table would be unclear if an earlier part had changed some of them."""
-    do.need(not any(name == table for name, _ in written(do)))
-
-
-def fresh(do: Composer, table: str, key: str) -> None:
-    """What an earlier part has changed is not told by how it was."""
-    do.need((table, key) not in written(do))
+PATIENTS: Final = Customers("patients", "patient_id", "find_patient")
+meet, somebody, is_theirs = PATIENTS.meet, PATIENTS.somebody, PATIENTS.owns
 
 
 def can_book(patient: Mapping[str, Any]) -> bool:
     return int(patient["missed"]) < MOST_MISSED
-
-
-def within_limit(do: Composer, amount: int) -> bool:
-    """Whether an amount is within a limit that the user states."""
-    within = chance(do.random, MOSTLY)
-    do.say(most=Cents(do.threshold(amount, met=within, at_least=False)))
-    return within
 
 
 def a_kind(do: Composer) -> str:
@@ -99,7 +56,7 @@ def doctors_of(do: Composer, visits: Sequence[Mapping[str, Any]]) -> list[Row]:
 def a_visit(do: Composer, fits: Fits = lambda _: True) -> Row:
     """A booked visit of the patient, told by doctor and day."""
     visit = do.pick("appointments", lambda row: is_theirs(do, row) and row["status"] == "booked" and fits(row))
-    fresh(do, "appointments", visit["appointment_id"])
+    do.untouched("appointments", visit["appointment_id"])
     who = visit["patient_id"]
     meet(do, who)
     do.say(day=visit["begins"][:10])
@@ -114,7 +71,7 @@ def a_visit(do: Composer, fits: Fits = lambda _: True) -> Row:
 def an_invoice(do: Composer, fits: Fits = lambda _: True) -> Row:
     """An open invoice of the patient, told by doctor and day of its visit."""
     invoice = do.pick("invoices", lambda row: is_theirs(do, row) and row["status"] == "open" and fits(row))
-    fresh(do, "invoices", invoice["invoice_id"])
+    do.untouched("invoices", invoice["invoice_id"])
     who, visit = invoice["patient_id"], do.row("appointments", invoice["appointment_id"])
     past = [row for row in do.rows("appointments", patient_id=who) if row["status"] in ("completed", "missed")]
     same_day = [row for row in past if row["begins"][:10] == visit["begins"][:10]]

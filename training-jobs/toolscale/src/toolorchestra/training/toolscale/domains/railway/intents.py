@@ -14,15 +14,12 @@ from toolorchestra.training.toolscale.domains.railway.steps import (
     wallet_or_card,
     wanted_train,
 )
-from toolorchestra.training.toolscale.draws import chance
-from toolorchestra.training.toolscale.wording import Cents
 from toolorchestra.worlds.tools import cents
 from toolorchestra.worlds.values import Kind
 
 STATION: Final = ("stations", "name")
 LATE: Final = 30  # minutes from which a delay is paid for
 LEAST_POINTS: Final = 300
-MOSTLY: Final = 0.7  # how often a condition holds
 
 
 def cancel_booking(do: Composer) -> None:
@@ -31,8 +28,7 @@ def cancel_booking(do: Composer) -> None:
     refund = cents(do.call("quote_refund", booking_id=key)["refund"])
     go_on = True
     if do.evolve("condition"):
-        go_on = chance(do.random, MOSTLY)
-        do.say(least=Cents(do.threshold(refund, met=go_on, at_least=True)))
+        go_on = do.at_least(refund)
     if go_on:
         done = do.call("cancel_booking", booking_id=key, refund_to=refund_to)
         if refund_to == "wallet" and do.evolve("balance"):
@@ -70,8 +66,7 @@ def book_trip(do: Composer) -> None:
     fare = cents(quote["fare"])
     do.tell("fare", Kind.MONEY, fare, ("trains", train["train_id"]), ("passengers", person["passenger_id"]))
     if do.evolve("budget"):
-        within = chance(do.random, MOSTLY)
-        do.say(most=Cents(do.threshold(fare, met=within, at_least=False)))
+        within = do.at_most(fare)
         if not within:
             return
     where = {"passenger_id": person["passenger_id"], "train_id": train["train_id"]}
@@ -114,8 +109,7 @@ def upgrade(do: Composer) -> None:
         quote = do.call("quote_fare", train_id=train["train_id"], passenger_id=who, travel_class="first", **terms)
         price = cents(quote["fare"]) - cents(held["fare"])
         do.need(price > 0)
-        affordable = chance(do.random, MOSTLY)
-        do.say(most=Cents(do.threshold(price, met=affordable, at_least=False)))
+        affordable = do.at_most(price)
         if not affordable:
             do.tell("price", Kind.MONEY, price, ("bookings", key), ("trains", train["train_id"]))
             return
@@ -196,8 +190,7 @@ def renew_railcard(do: Composer) -> None:
     do.call("list_railcards", passenger_id=person["passenger_id"])
     do.unknown("railcard number")
     if do.evolve("condition"):
-        affordable = chance(do.random, MOSTLY)
-        do.say(most=Cents(do.threshold(card["yearly_fee"] * years, met=affordable, at_least=False)))
+        affordable = do.at_most(card["yearly_fee"] * years)
         if not affordable:
             do.tell("valid_until", Kind.DATE, card["valid_until"], ("railcards", card["railcard_id"]))
             return

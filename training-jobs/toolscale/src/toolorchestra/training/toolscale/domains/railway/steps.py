@@ -1,43 +1,23 @@
 """Steps that intents of the railway share: meet the customer, find the booking, find the train."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-from toolorchestra.training.toolscale.composing import Composer
+from toolorchestra.training.toolscale.composing import Composer, Fits, Row
+from toolorchestra.training.toolscale.customers import Customers
 from toolorchestra.worlds.values import Kind
 
-Row: TypeAlias = dict[str, Any]
-Fits: TypeAlias = Callable[[Mapping[str, Any]], bool]
 LATEST: Final = "2026-03-03T10:00"  # trains after it leave time for everything, assistance included
-
-
-def meet(do: Composer, passenger_id: str) -> Row:
-    """The customer, found by e-mail; one per task."""
-    person = do.row("passengers", passenger_id)
-    do.need(do.shared.setdefault("customer", passenger_id) == passenger_id)
-    do.introduce(email=person["email"], name=person["name"])
-    do.once("find_passenger", email=person["email"])
-    return do.row("passengers", passenger_id)
-
-
-def somebody(do: Composer, fits: Fits = lambda _: True) -> Row:
-    """The customer of this task, or one who fits."""
-    known = do.shared.get("customer")
-    return meet(do, do.pick("passengers", lambda row: known in (None, row["passenger_id"]) and fits(row))["passenger_id"])
+PASSENGERS: Final = Customers("passengers", "passenger_id", "find_passenger")
+meet, somebody, is_theirs = PASSENGERS.meet, PASSENGERS.somebody, PASSENGERS.owns
 
 
 def a_booking(do: Composer, status: str, fits: Fits, train_fits: Fits = lambda _: True) -> tuple[Row, Row]:
     """A booking of the customer and its train, told by route and day, and looked up the way one must without its number."""
     trains = {row["train_id"]: row for row in do.rows("trains")}
-    known = do.shared.get("customer")
     booking = do.pick(
         "bookings",
-        lambda row: (
-            known in (None, row["passenger_id"])
-            and row["status"] == status
-            and fits(row)
-            and train_fits(trains[row["train_id"]])
-        ),
+        lambda row: is_theirs(do, row) and row["status"] == status and fits(row) and train_fits(trains[row["train_id"]]),
     )
     train = dict(trains[booking["train_id"]])
     same = [

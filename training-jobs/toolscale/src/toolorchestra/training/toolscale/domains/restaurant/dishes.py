@@ -4,21 +4,17 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from toolorchestra.training.toolscale.composing import Composer
+from toolorchestra.training.toolscale.composing import Composer, Row
 from toolorchestra.training.toolscale.domains.restaurant.rows import MIDNIGHT
 from toolorchestra.training.toolscale.domains.restaurant.steps import (
-    MOSTLY,
     TAKEN,
-    Row,
     a_purse,
     a_reservation,
     dishes_for,
     say_portions,
     somebody,
-    touch,
 )
 from toolorchestra.training.toolscale.draws import chance
-from toolorchestra.training.toolscale.wording import Cents
 from toolorchestra.worlds.shipped.restaurant.tools import seats_guests, takeaway_price
 from toolorchestra.worlds.tools import cents
 from toolorchestra.worlds.values import Kind
@@ -48,7 +44,7 @@ def minding(do: Composer, menu: Sequence[Row]) -> Row:
 
 def order_ahead(do: Composer) -> None:
     """A dish for a reservation, by its name."""
-    touch(do, "orders")
+    do.share("orders")
     found, venue = a_reservation(do)
     dish = minding(do, do.rows("dishes", venue_id=venue["venue_id"]))
     portions = do.random.randint(1, found["party"])
@@ -85,7 +81,7 @@ def suited(do: Composer, menu: Sequence[Row]) -> tuple[Row, Row]:
 
 def order_for_all(do: Composer) -> None:
     """One portion for everybody who comes, of what suits all."""
-    touch(do, "orders")
+    do.share("orders")
     found, venue = a_reservation(do)
     dish, search = suited(do, do.rows("dishes", venue_id=venue["venue_id"]))
     do.once("find_dishes", venue_id=venue["venue_id"], **search)
@@ -97,7 +93,7 @@ def order_for_all(do: Composer) -> None:
 
 def order_menu(do: Composer) -> None:
     """A starter, a main course and a dessert for everybody, without what somebody must not eat."""
-    touch(do, "orders")
+    do.share("orders")
     found, venue = a_reservation(do)
     avoided = sorted(do.random.sample(ALLERGENS, do.random.randint(1, 2)))
     do.say(avoided=" or ".join(avoided))
@@ -129,8 +125,7 @@ def fetch(do: Composer, guest: Row, dish: Row, ready_at: str) -> None:
     say_portions(do, portions)
     purse, price = a_purse(do), takeaway_price(dish, portions)
     if do.evolve("limit"):
-        within = chance(do.random, MOSTLY)
-        do.say(most=Cents(do.threshold(price, met=within, at_least=False)))
+        within = do.at_most(price)
         if not within:
             do.tell("price", Kind.MONEY, price, ("dishes", dish["dish_id"]))
             return
@@ -140,7 +135,7 @@ def fetch(do: Composer, guest: Row, dish: Row, ready_at: str) -> None:
 
 def takeaway(do: Composer) -> None:
     """A dish by its name."""
-    touch(do, "orders")
+    do.share("orders")
     venue, guest = do.pick("venues"), somebody(do)
     ready_at = pick_up(do, venue)
     do.say(venue=venue["name"])
@@ -152,7 +147,7 @@ def takeaway(do: Composer) -> None:
 
 def takeaway_for_all(do: Composer) -> None:
     """What suits all, of the dishes that can be taken away."""
-    touch(do, "orders")
+    do.share("orders")
     venue, guest = do.pick("venues"), somebody(do)
     ready_at = pick_up(do, venue)
     do.say(venue=venue["name"])
@@ -165,7 +160,7 @@ def takeaway_for_all(do: Composer) -> None:
 
 def cancel_dishes(do: Composer) -> None:
     """Everything that was ordered ahead for one reservation."""
-    touch(do, "orders")
+    do.share("orders")
     found, _ = a_reservation(do, lambda row: bool(dishes_for(do, row["reservation_id"])))
     orders = dishes_for(do, found["reservation_id"])
     do.once("list_orders", guest_id=found["guest_id"], status="placed")

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from toolorchestra.training.toolscale.composing import Composer, Intent
+from toolorchestra.training.toolscale.composing import Composer, Intent, Row
 from toolorchestra.training.toolscale.domain import make_domain
 from toolorchestra.training.toolscale.domains.restaurant.dishes import (
     cancel_dishes,
@@ -14,17 +14,7 @@ from toolorchestra.training.toolscale.domains.restaurant.dishes import (
     takeaway_for_all,
 )
 from toolorchestra.training.toolscale.domains.restaurant.rows import draw_rows
-from toolorchestra.training.toolscale.domains.restaurant.steps import (
-    COUNTS,
-    MOSTLY,
-    Row,
-    a_purse,
-    first_use,
-    meet,
-    somebody,
-    survey,
-    touch,
-)
+from toolorchestra.training.toolscale.domains.restaurant.steps import COUNTS, a_purse, is_theirs, meet, somebody
 from toolorchestra.training.toolscale.domains.restaurant.tables import (
     away,
     best_rated,
@@ -35,7 +25,6 @@ from toolorchestra.training.toolscale.domains.restaurant.tables import (
     reserve,
     reserve_or_wait,
 )
-from toolorchestra.training.toolscale.draws import chance
 from toolorchestra.training.toolscale.wording import Cents
 from toolorchestra.worlds.shipped.restaurant.tools import EVENT_REFUND, event_price, event_refund
 from toolorchestra.worlds.tools import cents
@@ -54,7 +43,7 @@ def valid_vouchers(do: Composer, guest_id: str) -> list[Row]:
 
 def redeem_vouchers(do: Composer) -> None:
     """All that can still be used, or the first to expire."""
-    survey(do, "vouchers")
+    do.claim("vouchers")
     guest = somebody(do, lambda row: bool(valid_vouchers(do, row["guest_id"])))
     vouchers = valid_vouchers(do, guest["guest_id"])
     do.once("list_vouchers", guest_id=guest["guest_id"], status="active")
@@ -73,7 +62,7 @@ def redeem_vouchers(do: Composer) -> None:
 
 def give_voucher(do: Composer) -> None:
     """One voucher of several to a friend, told by its amount or by how long it is valid."""
-    survey(do, "vouchers")
+    do.claim("vouchers")
     guest = somebody(do, lambda row: len(valid_vouchers(do, row["guest_id"])) > 1)
     who = guest["guest_id"]
     friend = do.pick("guests", lambda row: row["guest_id"] != who)
@@ -101,14 +90,13 @@ def seats_at(do: Composer, guest: Row, event: Row, seats: int) -> None:
     purse = a_purse(do)
     do.tell("starts_at", Kind.DATETIME, event["starts_at"], row)
     if do.evolve("limit"):
-        within = chance(do.random, MOSTLY)
-        do.say(most=Cents(do.threshold(price, met=within, at_least=False)))
+        within = do.at_most(price)
         if not within:
             do.tell("price", Kind.MONEY, price, row, ("guests", guest["guest_id"]))
             return
     order = {"event_id": event["event_id"], "guest_id": guest["guest_id"], "seats": seats}
     done = do.call("book_event", **order, pay_with=purse)
-    first_use(do, done["booking_id"])
+    do.claim(done["booking_id"])
     do.tell("price", Kind.MONEY, cents(done["paid"]), ("event_bookings", done["booking_id"]))
     do.tell("booking_number", Kind.ID, done["booking_id"], ("event_bookings", done["booking_id"]))
 
@@ -121,10 +109,10 @@ def a_party(do: Composer) -> int:
 
 def book_event(do: Composer) -> None:
     """An event by its name."""
-    touch(do, "events")
+    do.share("events")
     seats = a_party(do)
     event, guest = do.pick("events", lambda row: row["seats_left"] >= seats), somebody(do)
-    first_use(do, event["event_id"])
+    do.claim(event["event_id"])
     do.say(event=event["name"])
     do.once("find_event", name=event["name"])
     seats_at(do, guest, event, seats)
@@ -132,7 +120,7 @@ def book_event(do: Composer) -> None:
 
 def choose_event(do: Composer) -> None:
     """Of a kind of events the next one with enough seats, or the cheapest."""
-    survey(do, "events")
+    do.claim("events")
     seats, guest = a_party(do), somebody(do)
     kind = do.random.choice(sorted(KINDS))
     do.say(kind=KINDS[kind])
@@ -148,11 +136,10 @@ def choose_event(do: Composer) -> None:
 
 def cancel_event(do: Composer) -> None:
     """Seats at an event, told by its name."""
-    touch(do, "events")
-    known = do.shared.get("guest")
-    booking = do.pick("event_bookings", lambda row: row["status"] == "booked" and known in (None, row["guest_id"]))
+    do.share("events")
+    booking = do.pick("event_bookings", lambda row: row["status"] == "booked" and is_theirs(do, row))
     who, key, event = booking["guest_id"], booking["booking_id"], do.row("events", booking["event_id"])
-    first_use(do, event["event_id"])
+    do.claim(event["event_id"])
     starts_at = datetime.fromisoformat(event["starts_at"])
     refund = event_refund(booking["paid"], (starts_at - do.world.spec.clock) / timedelta(hours=1))
     do.need(refund is not None and len(do.rows("event_bookings", guest_id=who, event_id=event["event_id"])) == 1)
@@ -164,8 +151,7 @@ def cancel_event(do: Composer) -> None:
     free_until = (starts_at - timedelta(hours=EVENT_REFUND[0][0])).strftime("%Y-%m-%dT%H:%M")
     do.tell("free_until", Kind.DATETIME, free_until, ("events", event["event_id"]))
     if do.evolve("condition"):
-        worth_it = chance(do.random, MOSTLY)
-        do.say(least=Cents(do.threshold(int(refund or 0), met=worth_it, at_least=True)))
+        worth_it = do.at_least(int(refund or 0))
         do.tell("possible_refund", Kind.MONEY, refund, ("event_bookings", key), ("events", event["event_id"]))
         if not worth_it:
             return

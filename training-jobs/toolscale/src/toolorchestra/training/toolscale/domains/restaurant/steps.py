@@ -1,16 +1,14 @@
 """Steps that intents of the restaurants share: meet the guest, find the reservation, find a time and a way to pay."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-from toolorchestra.training.toolscale.composing import Composer
+from toolorchestra.training.toolscale.composing import Composer, Fits, Row
+from toolorchestra.training.toolscale.customers import Customers
 from toolorchestra.training.toolscale.domains.restaurant.rows import MIDNIGHT
 from toolorchestra.worlds.shipped.restaurant.tools import CHANGE_HOURS, seats_guests
 
-Row: TypeAlias = dict[str, Any]
-Fits: TypeAlias = Callable[[Mapping[str, Any]], bool]
-MOSTLY: Final = 0.7  # how often a condition holds
 TAKEN: Final = 0.6  # how often the first choice is not to be had
 SAFE: Final = "2026-10-15T12:00"  # what begins after it can still be changed, and have dishes ordered for it
 PLACES: Final = {
@@ -21,39 +19,8 @@ PLACES: Final = {
 }
 PURSES: Final = {"card": "card", "credit": "house credit"}
 COUNTS: Final = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
-
-
-def meet(do: Composer, guest_id: str) -> Row:
-    """The guest, found by e-mail; one per task."""
-    do.need(do.shared.setdefault("guest", guest_id) == guest_id)
-    guest = do.row("guests", guest_id)
-    do.introduce(email=guest["email"], name=guest["name"])
-    do.once("find_guest", email=guest["email"])
-    return guest
-
-
-def somebody(do: Composer, fits: Fits = lambda _: True) -> Row:
-    """The guest of this task, or one who fits."""
-    known = do.shared.get("guest")
-    return meet(do, do.pick("guests", lambda row: known in (None, row["guest_id"]) and fits(row))["guest_id"])
-
-
-def touch(do: Composer, topic: str) -> None:
-    """One thing of a kind is changed: no other part may be about all of that kind, since it could mean this one or not."""
-    do.need(do.shared.setdefault(topic, "touched") == "touched")
-
-
-def survey(do: Composer, topic: str) -> None:
-    """All that the guest has of a kind is meant: no other part may change any of it."""
-    do.need(topic not in do.shared)
-    do.shared[topic] = "surveyed"
-
-
-def first_use(do: Composer, key: str) -> None:
-    """No two parts of a task are about the same thing: which of them comes first would matter."""
-    used = do.shared.setdefault("used", [])
-    do.need(key not in used)
-    used.append(key)
+GUESTS: Final = Customers("guests", "guest_id", "find_guest")
+meet, somebody, is_theirs = GUESTS.meet, GUESTS.somebody, GUESTS.owns
 
 
 def coming(do: Composer, guest_id: str) -> list[Row]:
@@ -69,14 +36,13 @@ def dishes_for(do: Composer, reservation_id: str) -> list[Row]:
 
 def a_reservation(do: Composer, fits: Fits = lambda _: True) -> tuple[Row, Row]:
     """A coming reservation of the guest and its restaurant, told by restaurant and day, looked up without its number."""
-    known = do.shared.get("guest")
 
     def may_be(row: Mapping[str, Any]) -> bool:
-        mine = known in (None, row["guest_id"]) and row["status"] == "confirmed" and row["starts_at"] > SAFE
+        mine = is_theirs(do, row) and row["status"] == "confirmed" and row["starts_at"] > SAFE
         return mine and fits(row)
 
     found = do.pick("reservations", may_be)
-    first_use(do, found["reservation_id"])
+    do.claim(found["reservation_id"])
     who, day = found["guest_id"], found["starts_at"][:10]
     same = [row for row in coming(do, who) if row["venue_id"] == found["venue_id"] and row["starts_at"][:10] == day]
     do.need(len(same) == 1)

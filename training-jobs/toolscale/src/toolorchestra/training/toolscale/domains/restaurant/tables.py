@@ -3,28 +3,22 @@
 from datetime import date, timedelta
 from typing import Any, Final
 
-from toolorchestra.training.toolscale.composing import Composer
+from toolorchestra.training.toolscale.composing import Composer, Row
 from toolorchestra.training.toolscale.domains.restaurant.steps import (
-    MOSTLY,
     PLACES,
     SAFE,
     TAKEN,
-    Row,
     a_purse,
     a_reservation,
     a_time,
     coming,
     dishes_for,
-    first_use,
     refund_for,
     say_portions,
     say_when,
     somebody,
-    survey,
-    touch,
 )
 from toolorchestra.training.toolscale.draws import chance
-from toolorchestra.training.toolscale.wording import Cents
 from toolorchestra.worlds.shipped.restaurant.tools import ends_at
 from toolorchestra.worlds.tools import cents
 from toolorchestra.worlds.values import Kind
@@ -35,7 +29,7 @@ LARGEST: Final = (7, 8)  # parties for which each restaurant has one table
 
 def taken_time(do: Composer, fits: Any) -> Row:
     """A reservation that somebody else has, whose table is therefore not to be had then."""
-    known = do.shared.get("guest")
+    known = do.shared.get("customer")
     return do.pick(
         "reservations",
         lambda row: row["status"] == "confirmed" and row["starts_at"] > SAFE and row["guest_id"] != known and fits(row),
@@ -53,7 +47,7 @@ def reserve_it(do: Composer, guest: Row, venue: Row, starts_at: str, party: int,
     where = {"guest_id": guest["guest_id"], "venue_id": venue["venue_id"]}
     new: Row = do.call("reserve_table", **where, starts_at=starts_at, party=party, place=place)
     row = ("reservations", new["reservation_id"])
-    first_use(do, row[1])
+    do.claim(row[1])
     do.tell("reservation_number", Kind.ID, row[1], row)
     if cents(new["deposit"]):
         do.tell("deposit", Kind.MONEY, cents(new["deposit"]), row)
@@ -62,7 +56,7 @@ def reserve_it(do: Composer, guest: Row, venue: Row, starts_at: str, party: int,
 
 def reserve(do: Composer) -> None:
     """A table in a restaurant by its name; in another place if there is none."""
-    touch(do, "reservations")
+    do.share("reservations")
     venue, party = do.pick("venues"), do.random.randint(2, 6)
     starts_at = a_time(do, venue)
     place, other = do.random.sample(sorted(PLACES), 2)
@@ -82,8 +76,7 @@ def reserve(do: Composer) -> None:
     chosen = place if place in places or not second else other
     do.need(chosen in places)
     if deposit and do.evolve("deposit_limit"):
-        within = chance(do.random, MOSTLY)
-        do.say(most=Cents(do.threshold(deposit, met=within, at_least=False)))
+        within = do.at_most(deposit)
         if not within:
             do.tell("deposit", Kind.MONEY, deposit, ("venues", venue["venue_id"]), ("guests", guest["guest_id"]))
             return
@@ -107,7 +100,7 @@ def add_dish(do: Composer, guest: Row, reservation: Row) -> None:
 
 def reserve_or_wait(do: Composer) -> None:
     """A large party: the one table, or the waiting list."""
-    touch(do, "reservations")
+    do.share("reservations")
     venue, party = do.pick("venues"), do.random.choice(LARGEST)
     starts_at = a_time(do, venue)
     if chance(do.random, TAKEN):
@@ -124,14 +117,14 @@ def reserve_or_wait(do: Composer) -> None:
         row = ("reservations", new["reservation_id"])
     else:
         row = ("waiting_list", do.call("join_waiting_list", **wish)["entry_id"])
-    first_use(do, row[1])
+    do.claim(row[1])
     do.tell("number", Kind.ID, row[1], row)
     do.tell("until", Kind.DATETIME, ends_at(starts_at, party), row)
 
 
 def best_rated(do: Composer) -> None:
     """The best rated restaurant of a kind that has a table."""
-    touch(do, "reservations")
+    do.share("reservations")
     first, party = do.pick("venues"), do.random.randint(2, 6)
     starts_at, place = a_time(do, first), do.random.choice(sorted(PLACES))
     wanted = {"cuisine": first["cuisine"]}
@@ -155,12 +148,11 @@ def best_rated(do: Composer) -> None:
 
 
 def cancel_reservation(do: Composer) -> None:
-    touch(do, "reservations")
+    do.share("reservations")
     found, venue = a_reservation(do, lambda row: row["deposit"] > 0 and not dishes_for(do, row["reservation_id"]))
     key, refund = found["reservation_id"], refund_for(do, found, venue)
     if do.evolve("condition"):
-        worth_it = chance(do.random, MOSTLY)
-        do.say(least=Cents(do.threshold(refund, met=worth_it, at_least=True)))
+        worth_it = do.at_least(refund)
         do.tell("possible_refund", Kind.MONEY, refund, ("reservations", key), ("venues", venue["venue_id"]))
         if not worth_it:
             return
@@ -173,7 +165,7 @@ def cancel_reservation(do: Composer) -> None:
 
 def away(do: Composer) -> None:
     """Every reservation within some days, and none outside."""
-    survey(do, "reservations")
+    do.claim("reservations")
     guest = somebody(do, lambda row: sum(one["deposit"] > 0 for one in coming(do, row["guest_id"])) > 1)
     rows = coming(do, guest["guest_id"])
     first, size = do.random.randrange(len(rows)), do.random.randint(1, 3)
@@ -193,7 +185,7 @@ def away(do: Composer) -> None:
     do.need(total > 0)
     do.tell("total", Kind.MONEY, total, *(("reservations", row["reservation_id"]) for row in chosen))
     if dishes:
-        touch(do, "orders")
+        do.share("orders")
         do.once("list_orders", guest_id=guest["guest_id"], status="placed")
         done = [do.call("cancel_order", order_id=row["order_id"]) for row in dishes]
         returned = sum(cents(row["price"]) for row in done)
@@ -202,7 +194,7 @@ def away(do: Composer) -> None:
 
 def move_reservation(do: Composer) -> None:
     """To another day in the same restaurant; in another place if there is no table."""
-    touch(do, "reservations")
+    do.share("reservations")
     found, venue = a_reservation(do, lambda row: not dishes_for(do, row["reservation_id"]))
     party, starts_at = found["party"], a_time(do, venue)
     place, other = do.random.sample(sorted(PLACES), 2)
@@ -228,7 +220,7 @@ def move_reservation(do: Composer) -> None:
 
 def change_party(do: Composer) -> None:
     """More people, or fewer."""
-    touch(do, "reservations")
+    do.share("reservations")
     found, _ = a_reservation(do, lambda row: not dishes_for(do, row["reservation_id"]))
     party = do.choose([number for number in range(2, 9) if number != found["party"]])
     do.say(party=party)
@@ -243,7 +235,7 @@ def change_party(do: Composer) -> None:
 
 def deposits(do: Composer) -> None:
     """What is held for all coming reservations, and where the next one is."""
-    survey(do, "reservations")
+    do.claim("reservations")
     guest = somebody(do, lambda row: sum(one["deposit"] > 0 for one in coming(do, row["guest_id"])) > 1)
     rows = coming(do, guest["guest_id"])
     do.once("list_reservations", guest_id=guest["guest_id"], status="confirmed")

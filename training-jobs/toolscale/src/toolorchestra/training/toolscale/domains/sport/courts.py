@@ -3,29 +3,23 @@
 from datetime import date, timedelta
 from typing import Any, Final
 
-from toolorchestra.training.toolscale.composing import Composer
+from toolorchestra.training.toolscale.composing import Composer, Row
 from toolorchestra.training.toolscale.domains.sport.rows import SPORTS, TODAY
 from toolorchestra.training.toolscale.domains.sport.steps import (
-    MOSTLY,
     SAFE,
     TAKEN,
-    Row,
     a_booking,
     a_length,
     a_time,
     ahead_of,
-    from_before,
     guests_of,
     may_act,
     may_book,
     say_when,
     somebody,
-    survey,
-    touch,
     when_taken,
 )
 from toolorchestra.training.toolscale.draws import chance
-from toolorchestra.training.toolscale.wording import Cents
 from toolorchestra.worlds.shipped.sport.tools import CLOSES, MOST_BOOKINGS, MOST_GUESTS, ends_at
 from toolorchestra.worlds.tools import cents
 from toolorchestra.worlds.values import Kind
@@ -45,8 +39,7 @@ def book_it(do: Composer, member: Row, court: Row, starts_at: str, hours: int) -
     """Within the limit if there is one, with guests if some come; the price is that of the court alone."""
     price = cents(court["price"])
     if do.evolve("limit"):
-        within = chance(do.random, MOSTLY)
-        do.say(most=Cents(do.threshold(price, met=within, at_least=False)))
+        within = do.at_most(price)
         if not within:
             do.tell("price", Kind.MONEY, price, ("courts", court["court_id"]))
             return
@@ -61,7 +54,7 @@ def book_it(do: Composer, member: Row, court: Row, starts_at: str, hours: int) -
 
 def book_court(do: Composer) -> None:
     """A court by its name, or another one if it is taken."""
-    touch(do, "bookings")
+    do.share("bookings")
     court, hours = do.pick("courts"), a_length(do)
     starts_at = a_time(do, hours)
     chosen = court
@@ -82,7 +75,7 @@ def book_court(do: Composer) -> None:
 
 def cheapest_court(do: Composer) -> None:
     """The cheapest that is free, of a sport, under a roof or not."""
-    touch(do, "bookings")
+    do.share("bookings")
     sport, hours = do.random.choice(SPORTS), a_length(do)
     starts_at, indoor = a_time(do, hours), do.random.choice((True, False))
     member = somebody(do, lambda row: may_book(do, row))
@@ -101,8 +94,8 @@ def cheapest_court(do: Composer) -> None:
 
 def settle_and_book(do: Composer) -> None:
     """Fines stand in the way and have to be paid first."""
-    survey(do, "fines")
-    touch(do, "bookings")
+    do.claim("fines")
+    do.share("bookings")
     court, hours = do.pick("courts"), a_length(do)
     starts_at = a_time(do, hours)
     member = somebody(do, lambda row: not may_act(do, row) and len(ahead_of(do, row["member_id"])) < MOST_BOOKINGS)
@@ -119,14 +112,13 @@ def settle_and_book(do: Composer) -> None:
 
 
 def cancel_booking(do: Composer) -> None:
-    touch(do, "bookings")
+    do.share("bookings")
     booking, _ = a_booking(do, lambda _: True)
     key = booking["booking_id"]
     refund = cents(do.call("quote_cancellation", booking_id=key)["refund"])
     do.need(refund > 0)
     if do.evolve("condition"):
-        worth_it = chance(do.random, MOSTLY)
-        do.say(least=Cents(do.threshold(refund, met=worth_it, at_least=True)))
+        worth_it = do.at_least(refund)
         do.tell("possible_refund", Kind.MONEY, refund, ("bookings", key))
         if not worth_it:
             return
@@ -139,7 +131,7 @@ def cancel_booking(do: Composer) -> None:
 
 def cancel_dearest(do: Composer) -> None:
     """Of all coming bookings the one for which most was paid."""
-    survey(do, "bookings")
+    do.claim("bookings")
     member = somebody(do, lambda row: len(ahead_of(do, row["member_id"])) > 1)
     who = member["member_id"]
     rows = sorted(ahead_of(do, who), key=lambda row: row["starts_at"])
@@ -159,7 +151,7 @@ def cancel_dearest(do: Composer) -> None:
 
 def away(do: Composer) -> None:
     """Every booking within some days, and none outside."""
-    survey(do, "bookings")
+    do.claim("bookings")
     member = somebody(do, lambda row: len(ahead_of(do, row["member_id"])) > 1)
     who = member["member_id"]
     rows = sorted(ahead_of(do, who), key=lambda row: row["starts_at"])
@@ -179,7 +171,7 @@ def away(do: Composer) -> None:
 def injured(do: Composer) -> None:
     """Nothing for some months: courts are cancelled, courses left, the membership frozen."""
     do.need(not do.done.parts)  # what other parts would bring about before, this one would undo
-    survey(do, "bookings")
+    do.claim("bookings")
     member = somebody(do, lambda row: bool(ahead_of(do, row["member_id"])))
     who = member["member_id"]
     until = (TODAY + timedelta(days=do.random.randint(35, 170))).isoformat()
@@ -191,7 +183,7 @@ def injured(do: Composer) -> None:
     proof = [("bookings", row["booking_id"]) for row in done]
     courses = leavable(do, who)
     if courses and do.evolve("courses"):
-        survey(do, "courses")
+        do.claim("courses")
         listed = do.once("list_enrolments", member_id=who, status="enrolled")["enrolments"]
         for row in listed:
             do.call("get_course", course_id=row["course_id"])
@@ -206,12 +198,13 @@ def leavable(do: Composer, member_id: str) -> list[Row]:
     """Enrolments in courses that have not begun."""
     begins = {row["course_id"]: row["begins_on"] for row in do.rows("courses")}
     rows = do.rows("enrolments", member_id=member_id, status="enrolled")
-    return [row for row in rows if begins[row["course_id"]] > do.world.spec.today and from_before(do, "enrolments", row)]
+    old = [row for row in rows if not do.has_written("enrolments", row["enrolment_id"])]
+    return [row for row in old if begins[row["course_id"]] > do.world.spec.today]
 
 
 def move_booking(do: Composer) -> None:
     """To another day on the same court, or on the cheapest one if it is taken."""
-    touch(do, "bookings")
+    do.share("bookings")
     booking, court = a_booking(do, lambda _: True)
     hours, chosen = booking["hours"], court["court_id"]
     member = do.row("members", booking["member_id"])
@@ -234,7 +227,7 @@ def move_booking(do: Composer) -> None:
 
 
 def add_guests(do: Composer) -> None:
-    touch(do, "bookings")
+    do.share("bookings")
     booking, _ = a_booking(do, lambda row: row["guests"] == 0)
     who, key = booking["member_id"], booking["booking_id"]
     member = do.row("members", who)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any, Final
 
-from toolorchestra.training.toolscale.composing import Composer, Intent
+from toolorchestra.training.toolscale.composing import Composer, Intent, Row
 from toolorchestra.training.toolscale.domain import make_domain
 from toolorchestra.training.toolscale.domains.sport.courts import (
     add_guests,
@@ -19,19 +19,8 @@ from toolorchestra.training.toolscale.domains.sport.courts import (
     settle_and_book,
 )
 from toolorchestra.training.toolscale.domains.sport.rows import SPORTS, TEAMS, draw_rows
-from toolorchestra.training.toolscale.domains.sport.steps import (
-    MOSTLY,
-    TAKEN,
-    Row,
-    fines_of,
-    may_act,
-    meet,
-    somebody,
-    survey,
-    touch,
-)
+from toolorchestra.training.toolscale.domains.sport.steps import TAKEN, fines_of, is_theirs, may_act, meet, somebody
 from toolorchestra.training.toolscale.draws import chance
-from toolorchestra.training.toolscale.wording import Cents
 from toolorchestra.worlds.shipped.sport.tools import (
     APPEAL_DAYS,
     EARLY_FINE,
@@ -75,8 +64,7 @@ def join(do: Composer, member: Row, course: Row) -> None:
     who, key = member["member_id"], course["course_id"]
     price = course_price(course, member["plan"], do.world.spec.today)
     if do.evolve("limit"):
-        within = chance(do.random, MOSTLY)
-        do.say(most=Cents(do.threshold(price, met=within, at_least=False)))
+        within = do.at_most(price)
         if not within:
             do.tell("price", Kind.MONEY, price, ("courses", key), ("members", who))
             return
@@ -86,7 +74,7 @@ def join(do: Composer, member: Row, course: Row) -> None:
 
 def join_course(do: Composer) -> None:
     """A course by its name."""
-    touch(do, "courses")
+    do.share("courses")
     course = do.pick("courses")
     member = somebody(do, lambda row: may_act(do, row) and joinable(do, row, course))
     do.say(course=course["name"])
@@ -100,7 +88,7 @@ def join_course(do: Composer) -> None:
 
 def choose_course(do: Composer) -> None:
     """Of a sport's courses the first that the member can join, or the one with the lowest fee."""
-    survey(do, "courses")
+    do.claim("courses")
     sport = do.random.choice(SPORTS)
     member = somebody(do, lambda row: may_act(do, row))
     do.say(sport=sport)
@@ -124,7 +112,7 @@ def choose_course(do: Composer) -> None:
 
 def an_enrolment(do: Composer) -> tuple[Row, Row]:
     """An enrolment in a course that has not begun, told by the course's name."""
-    known, mine = do.shared.get("member"), []
+    known, mine = do.shared.get("customer"), []
     for who in [known] if known else [row["member_id"] for row in do.rows("members")]:
         mine += leavable(do, who)
     enrolment = do.choose(mine)
@@ -137,13 +125,12 @@ def an_enrolment(do: Composer) -> tuple[Row, Row]:
 
 
 def leave_course(do: Composer) -> None:
-    touch(do, "courses")
+    do.share("courses")
     enrolment, course = an_enrolment(do)
     key = enrolment["enrolment_id"]
     refund = leave_refund(enrolment["paid"], -days_old(do, course["begins_on"]))
     if do.evolve("condition"):
-        worth_it = chance(do.random, MOSTLY)
-        do.say(least=Cents(do.threshold(refund, met=worth_it, at_least=True)))
+        worth_it = do.at_least(refund)
         do.tell("possible_refund", Kind.MONEY, refund, ("enrolments", key), ("courses", course["course_id"]))
         if not worth_it:
             return
@@ -156,7 +143,7 @@ def leave_course(do: Composer) -> None:
 
 def switch_course(do: Composer) -> None:
     """Out of one course and into another."""
-    touch(do, "courses")
+    do.share("courses")
     enrolment, course = an_enrolment(do)
     member = do.row("members", enrolment["member_id"])
     do.need(may_act(do, member))
@@ -182,7 +169,7 @@ def open_to(do: Composer, member: Mapping[str, Any], tournament: Mapping[str, An
 
 def enter_one(do: Composer) -> None:
     """A tournament by its name, or another one if the member cannot play there."""
-    touch(do, "entries")
+    do.share("entries")
     first, second = do.pick("tournaments"), do.pick("tournaments")
     do.need(first["sport"] == second["sport"] and first["tournament_id"] != second["tournament_id"])
     chosen, either = first, do.evolve("second_choice")
@@ -209,7 +196,7 @@ def enter_one(do: Composer) -> None:
 
 def enter_next(do: Composer) -> None:
     """Of a sport's tournaments the first that is open to the member, or the one with the lowest fee."""
-    survey(do, "entries")
+    do.claim("entries")
     sport = do.random.choice(SPORTS)
     member = somebody(do, lambda row: may_act(do, row))
     do.say(sport=sport)
@@ -229,7 +216,7 @@ def enter_next(do: Composer) -> None:
 
 def enter_all(do: Composer) -> None:
     """Every tournament of a sport until a day that is open to the member."""
-    survey(do, "entries")
+    do.claim("entries")
     sport = do.random.choice(SPORTS)
     member = somebody(do, lambda row: may_act(do, row))
     who = member["member_id"]
@@ -260,7 +247,7 @@ def active_tickets(do: Composer, member_id: str) -> list[Row]:
 
 
 def buy_season_ticket(do: Composer) -> None:
-    touch(do, "tickets")
+    do.share("tickets")
     team, stand = do.random.choice(TEAMS), do.random.choice(sorted(SEAT_PRICE))
     member = somebody(do, lambda row: team not in {one["team"] for one in active_tickets(do, row["member_id"])})
     who = member["member_id"]
@@ -271,8 +258,7 @@ def buy_season_ticket(do: Composer) -> None:
     price = len(matches) * SEAT_PRICE[stand] * percent // 100
     proof = [("members", who), *(("fixtures", row["fixture_id"]) for row in matches)]
     if do.evolve("limit"):
-        within = chance(do.random, MOSTLY)
-        do.say(most=Cents(do.threshold(price, met=within, at_least=False)))
+        within = do.at_most(price)
         if not within:
             do.tell("price", Kind.MONEY, price, *proof)
             return
@@ -283,7 +269,7 @@ def buy_season_ticket(do: Composer) -> None:
 
 def next_match(do: Composer) -> None:
     """The next home match of any team for which the member has a season ticket."""
-    survey(do, "tickets")
+    do.claim("tickets")
     member = somebody(do, lambda row: len(active_tickets(do, row["member_id"])) > 1)
     who = member["member_id"]
     do.once("list_season_tickets", member_id=who, status="active")
@@ -299,7 +285,7 @@ def next_match(do: Composer) -> None:
 
 def pay_fines(do: Composer) -> None:
     """All that are open, or those that still cost less."""
-    survey(do, "fines")
+    do.claim("fines")
     member = somebody(do, lambda row: len(fines_of(do, row["member_id"])) > 1)
     who = member["member_id"]
     fines = sorted(fines_of(do, who), key=lambda row: (row["issued_on"], row["fine_id"]))
@@ -315,9 +301,8 @@ def pay_fines(do: Composer) -> None:
 
 def appeal_fine(do: Composer) -> None:
     """One fine, told by what it was for; perhaps the others are paid."""
-    survey(do, "fines")
-    known = do.shared.get("member")
-    open_now = [row for row in do.rows("fines", status="open") if known in (None, row["member_id"])]
+    do.claim("fines")
+    open_now = [row for row in do.rows("fines", status="open") if is_theirs(do, row)]
     fine = do.choose([row for row in open_now if days_old(do, row["issued_on"]) <= APPEAL_DAYS])
     who, key = fine["member_id"], fine["fine_id"]
     rest = sorted((row for row in open_now if row["member_id"] == who and row is not fine), key=lambda row: row["fine_id"])

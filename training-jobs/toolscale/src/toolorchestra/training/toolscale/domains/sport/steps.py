@@ -1,51 +1,20 @@
 """Steps that intents of the sports club share: meet the member, find the booking, find a time."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-from toolorchestra.training.toolscale.composing import Composer
+from toolorchestra.training.toolscale.composing import Composer, Fits, Row
+from toolorchestra.training.toolscale.customers import Customers
 from toolorchestra.training.toolscale.domains.sport.rows import TODAY
 from toolorchestra.training.toolscale.draws import weighted
 from toolorchestra.worlds.shipped.sport.tools import BLOCKED_FROM, CLOSES, MOST_BOOKINGS, OPENS
 
-Row: TypeAlias = dict[str, Any]
-Fits: TypeAlias = Callable[[Mapping[str, Any]], bool]
-MOSTLY: Final = 0.7  # how often a condition holds
 TAKEN: Final = 0.6  # how often the first choice is not to be had
 SAFE: Final = "2026-05-12T00:00"  # bookings after it can be moved, and cancelled for something
 LENGTHS: Final = {1: "one hour", 2: "two hours", 3: "three hours"}
-
-
-def meet(do: Composer, member_id: str) -> Row:
-    """The member, found by e-mail; one per task."""
-    do.need(do.shared.setdefault("member", member_id) == member_id)
-    member = do.row("members", member_id)
-    do.introduce(email=member["email"], name=member["name"])
-    do.once("find_member", email=member["email"])
-    return member
-
-
-def somebody(do: Composer, fits: Fits = lambda _: True) -> Row:
-    """The member of this task, or one who fits."""
-    known = do.shared.get("member")
-    return meet(do, do.pick("members", lambda row: known in (None, row["member_id"]) and fits(row))["member_id"])
-
-
-def touch(do: Composer, topic: str) -> None:
-    """One thing of a kind is changed: no other part may be about all of that kind, since it could mean this one or not."""
-    do.need(do.shared.setdefault(topic, "touched") == "touched")
-
-
-def survey(do: Composer, topic: str) -> None:
-    """All that the member has of a kind is meant: no other part may change any of it."""
-    do.need(topic not in do.shared)
-    do.shared[topic] = "surveyed"
-
-
-def from_before(do: Composer, table: str, row: Mapping[str, Any]) -> bool:
-    """Whether no earlier part of the task has made or changed the row."""
-    return row == do.world.rows.tables[table].get(row[do.world.spec.tables[table].key])
+MEMBERS: Final = Customers("members", "member_id", "find_member")
+meet, somebody, is_theirs = MEMBERS.meet, MEMBERS.somebody, MEMBERS.owns
 
 
 def fines_of(do: Composer, member_id: str) -> list[Row]:
@@ -70,14 +39,13 @@ def ahead_of(do: Composer, member_id: str) -> list[Row]:
 
 def a_booking(do: Composer, fits: Fits) -> tuple[Row, Row]:
     """A coming booking of the member and its court, told by court and day, and looked up without its number."""
-    known = do.shared.get("member")
     booking = do.pick(
         "bookings",
         lambda row: (
-            known in (None, row["member_id"])
+            is_theirs(do, row)
             and row["status"] == "booked"
             and row["starts_at"] > SAFE
-            and from_before(do, "bookings", row)
+            and not do.has_written("bookings", row["booking_id"])
             and fits(row)
         ),
     )

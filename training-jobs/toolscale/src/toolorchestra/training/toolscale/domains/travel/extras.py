@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from toolorchestra.training.toolscale.composing import Composer
+from toolorchestra.training.toolscale.composing import Composer, Row
 from toolorchestra.training.toolscale.domains.travel.steps import (
     CHANGEABLE,
     SOONEST,
     TODAY,
-    Row,
     a_trip,
     best_flight,
     coming,
@@ -17,10 +16,8 @@ from toolorchestra.training.toolscale.domains.travel.steps import (
     extras_of,
     is_insurable,
     list_trips,
-    once_per_task,
     party,
     refs,
-    settled,
     somebody,
 )
 from toolorchestra.training.toolscale.draws import chance
@@ -122,7 +119,7 @@ def insure(do: Composer) -> None:
 
 def insure_all(do: Composer) -> None:
     """Every trip that begins late enough and has no insurance yet."""
-    settled(do)
+    do.go_by("bookings")
 
     def open_trips(customer_id: str) -> list[Row]:
         return [row for row in coming(do, customer_id) if row["cover"] == "none" and row["starts_on"] >= CHANGEABLE]
@@ -152,7 +149,7 @@ def passport_until(do: Composer, row: Mapping[str, Any]) -> str:
 
 def visas(do: Composer) -> None:
     """Standard or express as wished, or standard unless that takes too long; perhaps with a new passport."""
-    once_per_task(do, "passport")
+    do.claim("passport")
     valid = {row["customer_id"]: row["passport_expires_on"] for row in do.rows("customers")}
     renewed = do.evolve("new_passport")
     trip = a_trip(
@@ -181,8 +178,8 @@ def visas(do: Composer) -> None:
 
 def all_visas(do: Composer) -> None:
     """For every trip that needs them and has none yet."""
-    settled(do)
-    once_per_task(do, "passport")
+    do.go_by("bookings")
+    do.claim("passport")
 
     def lacking(customer_id: str) -> list[Row]:
         return [row for row in coming(do, customer_id) if wants_visa(do, row)]
@@ -200,7 +197,7 @@ def all_visas(do: Composer) -> None:
 
 def new_passport(do: Composer) -> None:
     """Note it, and tell whether it is valid long enough for a trip."""
-    once_per_task(do, "passport")
+    do.claim("passport")
     trip = a_trip(do)
     needed = passport_until(do, trip)
     enough = chance(do.random, 0.5)

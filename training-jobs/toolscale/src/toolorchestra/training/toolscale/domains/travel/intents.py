@@ -3,21 +3,18 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from toolorchestra.training.toolscale.composing import Composer, Intent
+from toolorchestra.training.toolscale.composing import Composer, Intent, Row
 from toolorchestra.training.toolscale.domain import make_domain
 from toolorchestra.training.toolscale.domains.travel import extras, stays
 from toolorchestra.training.toolscale.domains.travel.rows import draw_rows
 from toolorchestra.training.toolscale.domains.travel.steps import (
-    Row,
     a_purse,
     a_trip,
     coming,
     list_trips,
     refs,
-    settled,
     somebody,
     tell_hotel,
-    within_limit,
 )
 from toolorchestra.worlds.shipped.travel.tools import POINTS, later
 from toolorchestra.worlds.tools import cents
@@ -34,7 +31,7 @@ def pay_rest(do: Composer) -> None:
     key, paid_with = trip["booking_id"], a_purse(do)
     do.tell("left", Kind.MONEY, left_of(trip), ("bookings", key))
     do.tell("pay_by", Kind.DATE, trip["pay_by"], ("bookings", key))
-    if do.evolve("limit") and not within_limit(do, left_of(trip)):
+    if do.evolve("limit") and not do.at_most(left_of(trip)):
         return
     done = do.call("pay_booking", booking_id=key, paid_with=paid_with)
     if paid_with == "credit":
@@ -59,7 +56,7 @@ def pay_with_points(do: Composer) -> None:
 
 def pay_due(do: Composer) -> None:
     """All trips that are to be paid by a day."""
-    settled(do)
+    do.go_by("bookings")
 
     def unpaid(customer_id: str) -> list[Row]:
         return [row for row in coming(do, customer_id) if left_of(row) > 0]
@@ -79,7 +76,7 @@ def pay_due(do: Composer) -> None:
 
 def next_trip(do: Composer) -> None:
     """What there is to know of the trip that comes first."""
-    settled(do)
+    do.go_by("bookings")
     customer = somebody(do, lambda row: len(coming(do, row["customer_id"])) > 1)
     first = coming(do, customer["customer_id"])[0]
     list_trips(do, customer["customer_id"])
@@ -96,7 +93,7 @@ def next_trip(do: Composer) -> None:
 
 def total_left(do: Composer) -> None:
     """What is left to be paid of all trips, and by when first."""
-    settled(do)
+    do.go_by("bookings")
 
     def unpaid(customer_id: str) -> list[Row]:
         return [row for row in coming(do, customer_id) if left_of(row) > 0]

@@ -1,13 +1,11 @@
 """Intents around stays: book one, change it, cancel it."""
 
-from toolorchestra.training.toolscale.composing import Composer
+from toolorchestra.training.toolscale.composing import Composer, Row
 from toolorchestra.training.toolscale.domains.travel.steps import (
     BOARDS,
     CHANGEABLE,
     KINDS,
-    MOSTLY,
     SOONEST,
-    Row,
     a_purse,
     a_trip,
     coming,
@@ -17,13 +15,9 @@ from toolorchestra.training.toolscale.domains.travel.steps import (
     refs,
     room_terms,
     say_room,
-    settled,
     somebody,
     tell_hotel,
-    within_limit,
 )
-from toolorchestra.training.toolscale.draws import chance
-from toolorchestra.training.toolscale.wording import Cents
 from toolorchestra.worlds.shipped.travel.tools import kept_of, refund_of
 from toolorchestra.worlds.tools import cents
 from toolorchestra.worlds.values import Kind
@@ -39,7 +33,7 @@ def book_or_leave(do: Composer, customer_id: str, room: Row, travellers: int) ->
     quote = do.call("quote_stay", **terms)
     row = ("rooms", room["room_id"])
     do.tell("stay", Kind.MONEY, cents(quote["stay"]), row, ("customers", customer_id))
-    if do.evolve("limit") and not within_limit(do, cents(quote["stay"])):
+    if do.evolve("limit") and not do.at_most(cents(quote["stay"])):
         return
     booking = do.call("book_stay", **terms)
     do.tell("reference", Kind.ID, booking["booking_id"], ("bookings", booking["booking_id"]))
@@ -117,7 +111,7 @@ def change_room(do: Composer) -> None:
         do.once("get_booking", booking_id=key)
         terms = {"customer_id": trip["customer_id"], "room_id": room["room_id"], "travellers": trip["travellers"]}
         stay = cents(do.call("quote_stay", **terms)["stay"])
-        if not within_limit(do, stay):
+        if not do.at_most(stay):
             do.tell("stay", Kind.MONEY, stay, ("rooms", room["room_id"]), ("customers", trip["customer_id"]))
             do.tell("pay_by", Kind.DATE, trip["pay_by"], ("bookings", key))
             return
@@ -163,8 +157,7 @@ def cancel_trip(do: Composer) -> None:
     do.tell("refund", Kind.MONEY, refund, ("bookings", key))
     do.tell("kept", Kind.MONEY, cents(quote["kept"]), ("bookings", key))
     if do.evolve("condition"):
-        worth_it = chance(do.random, MOSTLY)
-        do.say(least=Cents(do.threshold(refund, met=worth_it, at_least=True)))
+        worth_it = do.at_least(refund)
         if not worth_it:
             return
     done = do.call("cancel_booking", booking_id=key, refund_to=refund_to)
@@ -174,7 +167,7 @@ def cancel_trip(do: Composer) -> None:
 
 def cancel_best(do: Composer) -> None:
     """Of all trips the one for which most comes back."""
-    settled(do)
+    do.go_by("bookings")
     today = do.world.spec.today
     customer = somebody(do, lambda row: len(coming(do, row["customer_id"])) > 1)
     trips = list_trips(do, customer["customer_id"])

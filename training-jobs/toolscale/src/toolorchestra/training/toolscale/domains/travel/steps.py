@@ -1,60 +1,25 @@
 """Steps that intents of the tour operator share: meet the customer, find the trip, choose a room or a flight."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-from toolorchestra.training.toolscale.composing import Composer
+from toolorchestra.training.toolscale.composing import MOSTLY, Composer, Fits, Row
+from toolorchestra.training.toolscale.customers import Customers
 from toolorchestra.training.toolscale.draws import chance
-from toolorchestra.training.toolscale.wording import Cents
 from toolorchestra.worlds.shipped.travel.tools import later
 from toolorchestra.worlds.state import Ref
 from toolorchestra.worlds.values import Kind
 
-Row: TypeAlias = dict[str, Any]
-Fits: TypeAlias = Callable[[Mapping[str, Any]], bool]
 TODAY: Final = "2026-06-08"
 SOONEST: Final = "2026-06-12"  # stays that begin from here on can be booked
 CHANGEABLE: Final = "2026-07-08"  # stays that begin from here on can be changed and insured
-MOSTLY: Final = 0.7  # how often a condition holds
 HOTEL, EXCURSION = ("hotels", "name"), ("excursions", "title")
 KINDS: Final = {"single": "single room", "double": "double room", "family": "family room"}
 BOARDS: Final = {"breakfast": "breakfast", "half_board": "half board", "all_inclusive": "all-inclusive board"}
 NUMBERS: Final = ("no", "one", "two", "three", "four", "five", "six")
-
-
-def meet(do: Composer, customer_id: str) -> Row:
-    """The customer, found by e-mail; one per task."""
-    do.need(do.shared.setdefault("customer", customer_id) == customer_id)
-    customer = do.row("customers", customer_id)
-    do.introduce(email=customer["email"], name=customer["name"])
-    do.once("find_customer", email=customer["email"])
-    return customer
-
-
-def is_theirs(do: Composer, row: Mapping[str, Any]) -> bool:
-    """Whether a row is of the customer of this task, or there is none yet."""
-    return do.shared.get("customer") in (None, row["customer_id"])
-
-
-def somebody(do: Composer, fits: Fits = lambda _: True) -> Row:
-    """The customer of this task, or one who fits."""
-    return meet(do, do.pick("customers", lambda row: is_theirs(do, row) and fits(row))["customer_id"])
-
-
-def written(do: Composer) -> frozenset[Ref]:
-    """What earlier parts of this task have changed."""
-    return frozenset[Ref]().union(*(result.trace.writes for result in do.session.results))
-
-
-def settled(do: Composer) -> None:
-    """What is asked of all trips would be unclear if an earlier part had changed some of them."""
-    do.need(not any(table == "bookings" for table, _ in written(do)))
-
-
-def once_per_task(do: Composer, what: str) -> None:
-    """Keeps apart wishes whose order would matter."""
-    do.need(do.shared.setdefault(what, len(do.done.parts)) == len(do.done.parts))
+CUSTOMERS: Final = Customers("customers", "customer_id", "find_customer")
+meet, somebody, is_theirs = CUSTOMERS.meet, CUSTOMERS.somebody, CUSTOMERS.owns
 
 
 def coming(do: Composer, customer_id: str) -> list[Row]:
@@ -72,7 +37,7 @@ def list_trips(do: Composer, customer_id: str) -> list[Row]:
 def a_trip(do: Composer, fits: Fits = lambda _: True) -> Row:
     """A confirmed trip, told by its place or hotel; no two parts of a task are about the same one."""
     trip = do.pick("bookings", lambda row: is_theirs(do, row) and row["status"] == "confirmed" and fits(row))
-    do.need(("bookings", trip["booking_id"]) not in written(do))
+    do.untouched("bookings", trip["booking_id"])
     who, place = trip["customer_id"], do.row("destinations", trip["destination_id"])["name"]
     do.need(sum(row["destination_id"] == trip["destination_id"] for row in coming(do, who)) == 1)
     meet(do, who)
@@ -98,13 +63,6 @@ def dated(do: Composer, day: str) -> str:
     """A day with its year, for those that may be of another one."""
     moment = date.fromisoformat(day)
     return do.random.choice((f"{moment.day} {moment:%B %Y}", f"{moment:%B} {moment.day}, {moment.year}"))
-
-
-def within_limit(do: Composer, amount: int) -> bool:
-    """Whether an amount is within a limit that the user states."""
-    within = chance(do.random, MOSTLY)
-    do.say(most=Cents(do.threshold(amount, met=within, at_least=False)))
-    return within
 
 
 def a_purse(do: Composer) -> str:

@@ -3,16 +3,13 @@
 from collections.abc import Mapping
 from typing import Final
 
-from toolorchestra.training.toolscale.composing import Composer
+from toolorchestra.training.toolscale.composing import MOSTLY, Composer, Fits, Row
 from toolorchestra.training.toolscale.domains.weather.steps import (
     CHANNELS,
+    CUSTOMERS,
     LEVELS,
-    MOSTLY,
     UNITS,
     WHEN,
-    Fits,
-    Row,
-    claim,
     clear_days,
     day_after,
     first_free,
@@ -21,10 +18,8 @@ from toolorchestra.training.toolscale.domains.weather.steps import (
     somebody,
     tell_slot,
     theirs,
-    within,
 )
 from toolorchestra.training.toolscale.draws import chance
-from toolorchestra.training.toolscale.wording import Cents
 from toolorchestra.worlds.shipped.weather.rules import MOVE_DAYS, far_enough, visit_refund
 from toolorchestra.worlds.tools import cents
 from toolorchestra.worlds.values import Kind
@@ -49,7 +44,7 @@ def a_level(do: Composer, measure: str, threshold: int) -> int:
 def new_alert(do: Composer) -> None:
     """An alert, perhaps only if the forecast for some days makes it worth having."""
     who, station = somebody(do)["customer_id"], running_station(do)
-    claim(do, "alerts")
+    do.claim("alerts")
     order: Row = {"customer_id": who, "station_id": station["station_id"], "channel": a_channel(do)}
     if do.evolve("if_forecast"):
         first, last = day_after(do, do.random.randint(1, 3)), day_after(do, do.random.randint(6, 10))
@@ -73,7 +68,7 @@ def new_alert(do: Composer) -> None:
 def windier(do: Composer) -> None:
     """An alert at that of two stations where stronger gusts are expected."""
     who, day = somebody(do)["customer_id"], day_after(do, do.random.randint(1, 9))
-    claim(do, "alerts")
+    do.claim("alerts")
     do.say(day=day)
     found = do.random.sample(do.rows("stations", status="running"), 2)
     gusts: list[tuple[int, str, str]] = []
@@ -92,7 +87,7 @@ def windier(do: Composer) -> None:
 
 def change_alert(do: Composer) -> None:
     alert = theirs(do, "alerts", lambda row: row["status"] == "active")
-    claim(do, "alerts")
+    do.claim("alerts")
     measure, me = alert["measure"], ("alerts", alert["alert_id"])
     named_station(do, alert["station_id"])
     do.say(measure=measure)
@@ -112,7 +107,7 @@ def several_alerts(do: Composer, column: str, value: str) -> list[Row]:
         return do.rows("alerts", **{"customer_id": customer_id, "status": "active", column: value})
 
     who = somebody(do, lambda row: len(alike(row["customer_id"])) > 1)["customer_id"]
-    claim(do, "alerts")
+    do.claim("alerts")
     do.unknown("alert numbers")
     do.once("list_alerts", customer_id=who, status="active")
     return alike(who)
@@ -156,11 +151,10 @@ def end_channel(do: Composer) -> None:
 
 def book_visit(do: Composer) -> None:
     """The first slot that suits, for a station that the customer keeps."""
-    known = do.shared.get("customer")
-    kept = do.pick("stations", lambda row: row["keeper_id"] is not None and known in (None, row["keeper_id"]))
+    kept = do.pick("stations", lambda row: row["keeper_id"] is not None and CUSTOMERS.may_be(do, row["keeper_id"]))
     who = somebody(do, lambda row: row["customer_id"] == kept["keeper_id"])["customer_id"]
     station, job = named_station(do, kept["station_id"]), do.random.choice(("cleaning", "calibration", "repair"))
-    claim(do, ("visits", station["station_id"]))
+    do.claim(("visits", station["station_id"]))
     day = day_after(do, do.random.randint(2, 12))
     do.say(job=job, day=day)
     order = {"customer_id": who, "station_id": station["station_id"], "job": job}
@@ -172,7 +166,7 @@ def book_visit(do: Composer) -> None:
         fee = cents(do.call("quote_visit", station_id=station["station_id"], job=job)["fee"])
         do.need(fee > 0)
         do.tell("fee", Kind.MONEY, fee, ("stations", station["station_id"]))
-        if not within(do, fee):
+        if not do.at_most(fee):
             return
     fits = clear_days(do, station["region"]) if wish == "no_warning" else WISHES[wish]
     slot = first_free(do, station["region"], day, fits)
@@ -185,7 +179,7 @@ def book_visit(do: Composer) -> None:
 def a_visit(do: Composer) -> tuple[Row, Row, Row]:
     """A booked visit told by its station, with slot and station."""
     visit = theirs(do, "visits", lambda row: row["status"] == "booked")
-    claim(do, ("visits", visit["station_id"]))
+    do.claim(("visits", visit["station_id"]))
     same = do.rows("visits", customer_id=visit["customer_id"], station_id=visit["station_id"], status="booked")
     do.need(len(same) == 1)
     station = named_station(do, visit["station_id"])
@@ -213,14 +207,13 @@ def move_visit(do: Composer) -> None:
 
 def cancel_visit(do: Composer) -> None:
     visit, slot, station = a_visit(do)
-    claim(do, ("slots", station["region"]))
+    do.claim(("slots", station["region"]))
     refund = visit_refund(visit["fee"], slot["begins"], do.world.spec.clock)
     do.need(refund > 0)
     me = ("visits", visit["visit_id"])
     do.tell("refund", Kind.MONEY, refund, me)
     if do.evolve("condition"):
-        worth_it = chance(do.random, MOSTLY)
-        do.say(least=Cents(do.threshold(refund, met=worth_it, at_least=True)))
+        worth_it = do.at_least(refund)
         do.tell("was", Kind.DATETIME, slot["begins"], ("slots", slot["slot_id"]))
         if worth_it:
             do.call("cancel_visit", visit_id=visit["visit_id"])

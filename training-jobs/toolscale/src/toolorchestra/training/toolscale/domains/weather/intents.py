@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from toolorchestra.training.toolscale.composing import Composer, Intent
+from toolorchestra.training.toolscale.composing import Composer, Fits, Intent, Row
 from toolorchestra.training.toolscale.domain import make_domain
 from toolorchestra.training.toolscale.domains.weather.desk import (
     book_visit,
@@ -18,16 +18,12 @@ from toolorchestra.training.toolscale.domains.weather.desk import (
 from toolorchestra.training.toolscale.domains.weather.rows import EVENTS, draw_rows
 from toolorchestra.training.toolscale.domains.weather.steps import (
     PRODUCTS,
-    Fits,
-    Row,
-    claim,
     day_after,
     named_station,
     running_station,
     somebody,
     tell_balance,
     theirs,
-    within,
 )
 from toolorchestra.training.toolscale.wording import Cents
 from toolorchestra.worlds.shipped.weather.rules import MOST_PAYOUT, TRIGGER_SHARE, payment_of, renewable, renewal_fee
@@ -43,14 +39,14 @@ def buy_licence(do: Composer) -> None:
     customer = somebody(do)
     who, station = customer["customer_id"], running_station(do)
     product, users = do.random.choice(sorted(PRODUCTS)), do.random.randint(1, 10)
-    claim(do, ("licence", station["station_id"], product))
+    do.claim(("licence", station["station_id"], product))
     do.need(not do.rows("licences", customer_id=who, station_id=station["station_id"], product=product))
     do.say(product=PRODUCTS[product], users=users)
     what = {"customer_id": who, "product": product, "users": users}
     if do.evolve("limit"):
         fee = cents(do.call("quote_licence", **what)["fee"])
         do.tell("fee", Kind.MONEY, fee, ("customers", who))
-        if within(do, fee):
+        if do.at_most(fee):
             do.call("buy_licence", **what, station_id=station["station_id"])
         return
     done = do.call("buy_licence", **what, station_id=station["station_id"])
@@ -61,7 +57,7 @@ def buy_licence(do: Composer) -> None:
 def renew_licence(do: Composer) -> None:
     licence = theirs(do, "licences", lambda row: renewable(row, do.world.spec.clock.date()))
     who, me = licence["customer_id"], ("licences", licence["licence_id"])
-    claim(do, me)
+    do.claim(me)
     named_station(do, licence["station_id"])
     do.say(product=PRODUCTS[licence["product"]])
     do.unknown("licence number")
@@ -71,7 +67,7 @@ def renew_licence(do: Composer) -> None:
         do.call("quote_licence", customer_id=who, product=licence["product"], users=licence["users"])
         fee = renewal_fee(kind, licence, do.world.spec.today)
         do.tell("fee", Kind.MONEY, fee, me)
-        if within(do, fee):
+        if do.at_most(fee):
             do.call("renew_licence", licence_id=licence["licence_id"])
         return
     done = do.call("renew_licence", licence_id=licence["licence_id"])
@@ -88,7 +84,7 @@ def renew_all(do: Composer) -> None:
 
     who = somebody(do, lambda row: len(due(row["customer_id"])) > 1)["customer_id"]
     licences = due(who)
-    claim(do, *(("licences", row["licence_id"]) for row in licences))
+    do.claim(*(("licences", row["licence_id"]) for row in licences))
     do.say(day=day)
     do.unknown("licence numbers")
     do.call("list_licences", customer_id=who, last_day=day)
@@ -102,7 +98,7 @@ def a_cover(do: Composer) -> Row:
     """What somebody wants covered, without the day."""
     customer = somebody(do)
     event = do.random.choice(EVENTS)
-    claim(do, ("event", event))
+    do.claim(("event", event))
     do.need(not do.rows("policies", customer_id=customer["customer_id"], event=event))
     trigger = do.random.choice(sorted(TRIGGER_SHARE))
     payout = Cents(do.random.randrange(20_000, MOST_PAYOUT[customer["kind"]] // 2, 10_000))
@@ -117,7 +113,7 @@ def take_cover(do: Composer) -> None:
         terms = {"trigger_mm": order["trigger_mm"], "payout": order["payout"]}
         quote = do.call("quote_cover", station_id=station, day=day, **terms)
         do.tell("premium", Kind.MONEY, cents(quote["premium"]), ("forecasts", quote["forecast_id"]))
-        if within(do, cents(quote["premium"])):
+        if do.at_most(cents(quote["premium"])):
             do.call("take_cover", **order, station_id=station, day=day)
         return
     done = do.call("take_cover", **order, station_id=station, day=day)
@@ -156,7 +152,7 @@ def paying(do: Composer) -> Fits:
 def claim_cover(do: Composer) -> None:
     policy = theirs(do, "policies", paying(do))
     who, me = policy["customer_id"], ("policies", policy["policy_id"])
-    claim(do, me)
+    do.claim(me)
     do.say(event=policy["event"])
     do.unknown("policy number", "how much it rained")
     do.once("list_policies", customer_id=who, status="active")
@@ -178,7 +174,7 @@ def claim_all(do: Composer) -> None:
 
     who = somebody(do, lambda row: sum(map(fits, over(row["customer_id"]))) > 1)["customer_id"]
     policies = over(who)
-    claim(do, *(("policies", row["policy_id"]) for row in policies))
+    do.claim(*(("policies", row["policy_id"]) for row in policies))
     do.unknown("policy numbers", "where it rained enough")
     do.once("list_policies", customer_id=who, status="active")
     for policy in policies:
@@ -193,7 +189,7 @@ def move_cover(do: Composer) -> None:
     """To another day, perhaps only if the premium stays within a limit."""
     policy = theirs(do, "policies", lambda row: row["status"] == "active" and row["day"] >= day_after(do, 3))
     who, me, day = policy["customer_id"], ("policies", policy["policy_id"]), day_after(do, do.random.randint(3, 10))
-    claim(do, me, ("event", policy["event"]))
+    do.claim(me, ("event", policy["event"]))
     do.need(day != policy["day"])
     do.say(event=policy["event"], day=day)
     do.unknown("policy number")
@@ -202,7 +198,7 @@ def move_cover(do: Composer) -> None:
         terms = {"trigger_mm": policy["trigger_mm"], "payout": money_text(policy["payout"])}
         premium = cents(do.call("quote_cover", station_id=policy["station_id"], day=day, **terms)["premium"])
         do.tell("premium", Kind.MONEY, premium, me)
-        if within(do, premium):
+        if do.at_most(premium):
             do.call("move_cover", policy_id=policy["policy_id"], day=day)
         return
     done = do.call("move_cover", policy_id=policy["policy_id"], day=day)
