@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolorchestra.training.toolscale.domain import domain_names, find_domain
-from toolorchestra.training.toolscale.wording import Cents, Part, Writer, expand, spell
+from toolorchestra.training.toolscale.wording import Cents, Part, Wording, Writer, expand, spell
 from toolorchestra.worlds.errors import InvalidWorldError
 from toolorchestra.worlds.values import Kind, scan
 
@@ -49,6 +49,59 @@ def test_every_intent_has_wording_for_itself_and_its_steps(name):
     for intent in domain.intents:
         assert domain.wording.intents[intent.name].phrases.keys() >= set(intent.steps)
         assert len(domain.wording.intents[intent.name].request) >= 3
+
+
+GRAMMAR = {
+    "greeting": ["Hi."],
+    "identity": ["I'm {name}."],
+    "closing": ["Thanks!"],
+    "chatter": ["It rains."],
+    "connect": ["Also, {part}"],
+    "ask": ["Tell me {asks}."],
+    "personas": {"plain": {"frame": ["{body}"]}},
+}
+
+
+def written(*requests, frame="{body}", seed=1, **slots):
+    """An opening of one wish per request, each a template, by a persona with this frame."""
+    intents = {f"wish_{number}": {"request": [request]} for number, request in enumerate(requests)}
+    wording = Wording.model_validate(GRAMMAR | {"intents": intents, "personas": {"plain": {"frame": [frame]}}})
+    parts = [Part(name, slots, (), (), ()) for name in intents]
+    return Writer(wording, Random(seed), "GBP").write(parts, {"name": "Ada"}).text
+
+
+@pytest.mark.parametrize(
+    ("second", "joined"),
+    [
+        ("Cancel it.", "Also, cancel it."),
+        ("A friend of mine waits.", "Also, a friend of mine waits."),
+        ("It's late.", "Also, it's late."),
+        ("May I pay?", "Also, may I pay?"),
+        ("{place} is where I go.", "Also, Larkfield is where I go."),
+        ("[{place}|{place}] is where I go.", "Also, Larkfield is where I go."),
+        ("[|] Pay {place}.", "Also, pay Larkfield."),
+        ("I pay {place}.", "Also, I pay Larkfield."),
+        ("I'd pay.", "Also, I'd pay."),
+        ("Friday is best.", "Also, Friday is best."),
+        ("Dr Ghosh knows.", "Also, Dr Ghosh knows."),
+        ("PIN and card are gone.", "Also, PIN and card are gone."),
+    ],
+)
+def test_a_wish_that_follows_another_goes_on_in_small_letters_and_names_keep_theirs(second, joined):
+    assert written("Book it.", second, place="Larkfield") == f"Book it. {joined}"
+
+
+def test_a_frame_has_choices_like_any_template():
+    frame = "[{greeting} |]{identity} {body}[ {closing}| {chatter} {closing}]"
+    found = {written("Book it.", frame=frame, seed=seed) for seed in range(40)}
+    assert found == {
+        f"{before}I'm Ada. Book it. {after}" for before in ("Hi. ", "") for after in ("Thanks!", "It rains. Thanks!")
+    }
+
+
+def test_what_a_frame_cannot_arrange_is_named():
+    with pytest.raises(InvalidWorldError, match=r"nobody fills \{weather\}"):
+        written("Book it.", frame="{weather} {body}")
 
 
 def test_what_nobody_fills_or_words_is_named():

@@ -5,6 +5,7 @@ each domain's wording.yaml, so that a person can read and judge them without rea
 """
 
 import re
+from calendar import day_abbr, day_name, month_abbr, month_name
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, time
@@ -29,6 +30,13 @@ Templates = Annotated[tuple[str, ...], Field(min_length=1)]
 _SLOT: Final = re.compile(r"\{([a-z_]+)\}")
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 _TIME: Final = re.compile(r"\d{2}:\d{2}")
+_LETTERS: Final = re.compile(r"[A-Za-z]+")
+_NAMES: Final = frozenset({"I", "Dr", "Mr", "Mrs", "Ms", *day_name, *day_abbr, *month_name, *month_abbr}) - {
+    "May",
+    "Mar",
+    "Sat",
+    "Sun",
+}
 NOON: Final = "12:00"
 _NUMBERS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _SIGNS: Final = {"GBP": ("£", "pounds"), "EUR": ("€", "euros"), "USD": ("$", "dollars")}
@@ -46,7 +54,7 @@ class IntentWording(Strict):
 
 
 class Persona(Strict):
-    """A way to write. ``frame`` arranges {greeting} {identity} {body} {chatter} {closing}; ``lower``: no capitals."""
+    """A way to write: a ``frame`` arranges {greeting} {identity} {body} {chatter} {closing}; ``lower``: no capitals."""
 
     frame: Templates
     lower: bool = False
@@ -109,27 +117,31 @@ class Writer:
         personas = self._wording.personas
         name = self._random.choices(list(personas), [one.weight for one in personas.values()])[0]
         templates: list[str] = []
-        bodies = [self._part(part, templates) for part in parts]
+        bodies = [self._part(part, templates, joined=place > 0) for place, part in enumerate(parts)]
         body = bodies[0]
         for other in bodies[1:]:
-            body = f"{body} {self._expand(self._choose(self._wording.connect), {'part': _joined(other)})}"
-        frame = self._choose(personas[name].frame)
-        text = frame.format(
-            greeting=self._expand(self._choose(self._wording.greeting), identity),
-            identity=self._expand(self._choose(self._wording.identity), identity) if identity else "",
-            chatter=self._expand(self._choose(self._wording.chatter), {}),
-            closing=self._expand(self._choose(self._wording.closing), {}),
-            body=body,
-        )
+            body = f"{body} {self._expand(self._choose(self._wording.connect), {'part': other})}"
+        frame = expand(self._choose(personas[name].frame), self._random)
+        text = self._framed(frame, body, identity)
         return Worded(name, "+".join(templates), _tidy(text).lower() if personas[name].lower else _tidy(text))
 
-    def _part(self, part: Part, templates: list[str]) -> str:
+    def _framed(self, frame: str, body: str, identity: Mapping[str, Slot]) -> str:
+        found = {
+            "greeting": self._expand(self._choose(self._wording.greeting), identity),
+            "identity": self._expand(self._choose(self._wording.identity), identity) if identity else "",
+            "chatter": self._expand(self._choose(self._wording.chatter), {}),
+            "closing": self._expand(self._choose(self._wording.closing), {}),
+            "body": body,
+        }
+        return _SLOT.sub(lambda match: str(_filled(match[1], found, frame)), frame)
+
+    def _part(self, part: Part, templates: list[str], *, joined: bool) -> str:
         wording = self._wording.intents.get(part.intent)
         if wording is None:
             raise InvalidWorldError(f"intents.{part.intent}: has no wording", param=part.intent, hint="add it to wording.yaml")
         number = self._random.choice(self._requests.get(part.intent) or range(len(wording.request)))
         templates.append(f"{part.intent}.{number}")
-        sentences = [self._expand(wording.request[number], part.slots)]
+        sentences = [self._expand(wording.request[number], part.slots, joined=joined)]
         sentences += [self._expand(self._find(wording.phrases, part, "phrases", name), part.slots) for name in part.phrases]
         asks = [self._expand(self._find(wording.asks, part, "asks", name), part.slots) for name in part.asks]
         if asks:
@@ -145,15 +157,17 @@ class Writer:
     def _choose(self, templates: Sequence[str]) -> str:
         return self._random.choice(templates)
 
-    def _expand(self, template: str, slots: Mapping[str, Slot]) -> str:
+    def _expand(self, template: str, slots: Mapping[str, Slot], *, joined: bool = False) -> str:
         text = expand(template, self._random)
-        return _SLOT.sub(lambda match: self._slot(match[1], slots, template), text)
+        text = _joined(text) if joined else text
+        return _SLOT.sub(lambda match: spell(_filled(match[1], slots, template), self._random, self._currency), text)
 
-    def _slot(self, name: str, slots: Mapping[str, Slot], template: str) -> str:
-        if name not in slots:
-            hint = f"the intent says only {', '.join(slots) or 'nothing'}"
-            raise InvalidWorldError(f"template {template!r}: nobody fills {{{name}}}", param=name, hint=hint)
-        return spell(slots[name], self._random, self._currency)
+
+def _filled(name: str, slots: Mapping[str, Slot], template: str) -> Slot:
+    if name not in slots:
+        hint = f"what can be filled here: {', '.join(slots) or 'nothing'}"
+        raise InvalidWorldError(f"template {template!r}: nobody fills {{{name}}}", param=name, hint=hint)
+    return slots[name]
 
 
 def expand(template: str, random: Random) -> str:
@@ -230,9 +244,11 @@ def _list(items: Sequence[str]) -> str:
 
 
 def _joined(text: str) -> str:
-    """A sentence that goes on behind another one's beginning."""
-    first = text.split(" ", 1)[0]
-    return text if first in ("I", "I'm", "I'd", "I've", "I'll") or not first[1:].islower() else text[0].lower() + text[1:]
+    """A sentence, its slots not filled yet, that goes on behind another one's beginning; names keep their capitals."""
+    text = text.lstrip()
+    first = _LETTERS.match(text)
+    name = first is None or first[0] in _NAMES or (len(first[0]) > 1 and first[0].isupper())
+    return text if name else text[0].lower() + text[1:]
 
 
 def _tidy(text: str) -> str:
