@@ -5,11 +5,11 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
+from tests.support.dialogues import dialogue
 from toolorchestra.cli.evaluation import Wanted, evaluate
 from toolorchestra.cli.shell import Shell
 from toolorchestra.training.evaluate.records import Episode, read_records
@@ -18,25 +18,9 @@ from toolorchestra.training.toolscale.domain import find_domain
 from toolorchestra.training.toolscale.qa.building import build_questions
 from toolorchestra.worlds.loading import load_tasks
 from toolorchestra.worlds.questions import write_questions
-from toolorchestra.worlds.tasks import Task
 
 pytestmark = pytest.mark.timeout(300)
 POLICIES = ["golden", "nothing", "cheapest", "oracle", "monolith:*"]
-
-
-def dialogue(task: Task) -> dict[str, Any]:
-    """A task as τ²-bench writes one, whose user says who they are when they are asked."""
-    instructions = {"reason_for_call": task.user.opening, "known_info": "You are the passenger.", "task_instructions": ""}
-    return {
-        "id": f"[{task.intent}] {task.id}",
-        "user_scenario": {"persona": None, "instructions": instructions},
-        "initial_state": None,
-        "evaluation_criteria": {
-            "actions": [{"action_id": one.id, "name": one.tool, "arguments": one.arguments} for one in task.golden],
-            "communicate_info": [],
-            "reward_basis": ["DB", "COMMUNICATE"],
-        },
-    }
 
 
 @pytest.fixture(scope="module")

@@ -6,14 +6,18 @@ import json
 import httpx
 import pytest
 
+from tests.support.dialogues import dialogue
 from toolorchestra.core.chat import ChatReply, ChatRequest, ChatToolCall
 from toolorchestra.core.errors import NotFoundError, UnavailableError, UpstreamError
 from toolorchestra.core.functions import ExpertTarget
 from toolorchestra.core.pricing import Usage
 from toolorchestra.core.sessions import session_headers
 from toolorchestra.core.testing import an_expert
+from toolorchestra.training.evaluate.evaluating import Evaluation
 from toolorchestra.training.evaluate.http_models import HttpModels
+from toolorchestra.training.evaluate.records import read_records
 from toolorchestra.training.evaluate.serving import ModelServer
+from toolorchestra.worlds.loading import load_tasks
 
 ANSWER = ChatReply("It is 42.", Usage(120, 7, reasoning=3), latency_ms=900)
 CALL = ChatReply("", Usage(), tool_calls=(ChatToolCall("call_0", "find", '{"id": "ü"}'),), finish_reason="tool_calls")
@@ -107,3 +111,30 @@ def test_a_port_that_is_taken_is_said(served):
     server = served[0]
     with pytest.raises(UnavailableError, match=f"port {server.port}"), ModelServer(lambda *_: None, list, port=server.port):
         pass
+
+
+class Customer:
+    """Plays the user of a dialogue: says who they are, and once the agent is done, that this is all."""
+
+    def __init__(self):
+        self.heard = []
+
+    async def chat(self, request):
+        self.heard.append([one["content"] for one in request.messages])
+        return ChatReply("I am the passenger." if len(request.messages) == 3 else "###STOP###", Usage(20, 5))
+
+
+def test_the_user_of_a_dialogue_is_a_model_behind_http(material, a_plan, tmp_path):
+    customer = Customer()
+    tasks = [dialogue(task) for task in list(load_tasks(material / "railway"))[:2]]
+    (tmp_path / "tasks.json").write_text(json.dumps(tasks))
+    suite = {"kind": "tau2", "file": str(tmp_path / "tasks.json"), "world": "railway"}
+    with ModelServer(lambda *_: (customer, target_at("http://127.0.0.1:9/v1", "customer")), lambda: ["customer"]) as server:
+        plan = a_plan(suites=[suite], policies=["golden"], user={"base_url": server.url, "model": "customer"})
+        asyncio.run(Evaluation(plan, tmp_path / "out").run())
+    episodes = read_records(tmp_path / "out" / "episodes.jsonl").episodes
+    assert [one.success for one in episodes] == [True, True]
+    first, *_, last = customer.heard
+    assert "You are the passenger." in first[0]  # the scenario
+    assert len(customer.heard) == 4  # twice for each dialogue
+    assert last[2:4] == ["Could you give me your details?", "I am the passenger."]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.dialogues import dialogue
 from toolorchestra.core.chat import ChatModels, ChatReply
 from toolorchestra.core.pricing import Usage
 from toolorchestra.training.evaluate.benchmarks.scripted import LOST, YES, ScriptedUser, spoken
@@ -174,28 +175,10 @@ def test_what_cannot_be_played_or_judged_here_says_why(load, changed, reason):
     assert load(record(**changed))[0].why_not({"renew", "find"}) == reason
 
 
-def dialogue_of(number, task):
-    """A task of a world in the form of τ²-bench: the user says who they are when they are asked."""
-    instructions = {
-        "domain": "railway",
-        "reason_for_call": task.user.opening,
-        "known_info": "You are the passenger.",
-        "unknown_info": None,
-        "task_instructions": "",
-    }
-    criteria = {
-        "actions": [
-            {"action_id": f"{number}_{n}", "name": one.tool, "arguments": one.arguments} for n, one in enumerate(task.golden)
-        ],
-        "communicate_info": [fact.value for fact in task.facts if isinstance(fact.value, str)],
-    }
-    return record(f"[{number}] {task.id}", criteria=criteria, user_scenario={"persona": None, "instructions": instructions})
-
-
 @pytest.fixture
 def suite(material, tmp_path):
     """τ²-bench's file of three dialogues in the world railway, and of two that cannot be played there."""
-    tasks = [dialogue_of(number, task) for number, task in enumerate(list(load_tasks(material / "railway"))[:3])]
+    tasks = [dialogue(task) for task in list(load_tasks(material / "railway"))[:3]]
     others = [
         record("user tools", criteria={"actions": [{"name": "restart", "requestor": "user", "arguments": {}}]}),
         record("other"),

@@ -42,6 +42,7 @@ def test_money_time_and_calls_are_recorded_and_free_rules_are_free(a_plan, tmp_p
         assert ceiling.cost_nano_usd > 0
         assert one.latency_ms > 0
         assert set(one.calls) <= set(one.offered)
+        assert (one.output_tokens == 0) == (one.policy == "golden")
         assert one.simulated
     strongest = [one for one in episodes if one.policy == "strongest" and one.success]
     ratio = sum(one.cost_nano_usd for one in strongest) / sum(one.ceiling.cost_nano_usd for one in strongest)

@@ -41,10 +41,13 @@ def test_each_label_is_borne_out_by_calling_the_tool_that_it_names(found):
     assert all(rows["local-search", topic].measured == rows["local-search", topic].simulated == 1.0 for topic in searched)
 
 
-def test_a_search_is_also_asked_what_nobody_says_it_answers(found):
-    rows, _ = found
-    assert rows["local-search", "arithmetic"].simulated == 0.0
-    assert rows["local-search", "arithmetic"].measured < 0.2
+def test_a_search_is_also_given_each_question_as_it_is(found):
+    rows, questions = found
+    name = "local-search, as asked"
+    assert rows[name, "arithmetic"].simulated == 0.0
+    assert rows[name, "arithmetic"].measured < 0.2
+    assert all(0.5 < rows[name, one.topic].measured <= 1.0 for one in questions if one.need == "search")
+    assert ("local-search", "arithmetic") not in rows  # no label says so
     assert ("calculator", "physics") not in rows  # there is no expression to give it
 
 
@@ -52,7 +55,7 @@ def test_every_row_is_real_and_counts_the_questions_of_its_topic_at_most_ten(fou
     rows, questions = found
     counts = Counter(one.topic for one in questions)
     assert all(row.real for row in rows.values())
-    assert all(row.n == min(10, counts[topic]) for (name, topic), row in rows.items() if name == "local-search")
+    assert all(row.n == min(10, counts[topic]) for (name, topic), row in rows.items() if name == "local-search, as asked")
 
 
 def test_the_local_model_is_not_measured_without_a_platform_and_the_row_says_why(found):

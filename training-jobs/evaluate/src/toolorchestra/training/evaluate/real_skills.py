@@ -31,6 +31,7 @@ from toolorchestra.worlds.simulation.drawing import probability
 LOCAL: Final = "local"  # the expert that a platform on one machine starts
 SEARCH: Final = "search"  # a capability: such a tool takes any question as it is
 QUERY: Final = "query"
+AS_ASKED: Final = ", as asked"  # with the question, not with a query that somebody made of it
 NO_PLATFORM: Final = "it runs on a platform only: add --platform"
 Call: TypeAlias = Callable[[str, Mapping[str, Any]], Awaitable[Outcome]]  # a function by name, with arguments
 
@@ -46,13 +47,22 @@ class Routes:
 
 @dataclass(frozen=True, slots=True)
 class _Route:
-    """One tool or model on one topic. ``tries``: the questions it is called for, each with the arguments."""
+    """One tool or model on one topic. ``tries``: the questions it is called for, each with the arguments.
+
+    ``way``: of several in which a tool is called, which one this is.
+    """
 
     name: str
     topic: str
     assumed: float
     tries: Sequence[tuple[QuestionTask, Mapping[str, Any]]]
     remark: str = ""
+    way: str = ""
+
+    def row(self, measured: float | None, n: int, told: str) -> SkillRow:
+        """What came of it, with what is to be known."""
+        note = "; ".join(part for part in (self.remark, told) if part)
+        return SkillRow(f"{self.name}{self.way}", self.topic, self.assumed, measured, n, real=True, note=note)
 
 
 def plugin_routes(staged: Staged) -> Routes:
@@ -119,24 +129,19 @@ async def real_rows(staged: Staged, routes: Routes) -> list[SkillRow]:
 async def _row(route: _Route, routes: Routes) -> SkillRow:
     why = routes.missing.get(route.name)
     if why is not None:
-        return SkillRow(route.name, route.topic, route.assumed, None, 0, real=True, note=_note(route, f"not measured: {why}"))
+        return route.row(None, 0, f"not measured: {why}")
     outcomes = [(task, await routes.call(route.name, arguments)) for task, arguments in route.tries]
     failed = [outcome for _, outcome in outcomes if outcome.status is not Status.OK]
-    right = [outcome.status is Status.OK and _is_right(route, task, outcome.content) for task, outcome in outcomes]
     told = f"{len(failed)} of {len(outcomes)} calls failed: {failed[0].content}" if failed else ""
     if len(failed) == len(outcomes):
-        told = f"not measured: {told}"
-    measured = None if len(failed) == len(outcomes) else fmean(right)
-    return SkillRow(route.name, route.topic, route.assumed, measured, len(outcomes), real=True, note=_note(route, told))
+        return route.row(None, len(outcomes), f"not measured: {told}")
+    right = [outcome.status is Status.OK and _is_right(route, task, outcome.content) for task, outcome in outcomes]
+    return route.row(fmean(right), len(outcomes), told)
 
 
 def _is_right(route: _Route, task: QuestionTask, content: str) -> bool:
     """A tool brings the answer among other things; a model must say it."""
     return check_question(task, content).success if route.name == LOCAL else says_answer(task, content)
-
-
-def _note(route: _Route, told: str) -> str:
-    return "; ".join(part for part in (route.remark, told) if part)
 
 
 def _by_topic(staged: Staged) -> dict[str, list[QuestionTask]]:
@@ -153,25 +158,21 @@ def _drawn(task: QuestionTask) -> bytes:
 
 
 def _tool_routes(staged: Staged, by_topic: Mapping[str, Sequence[QuestionTask]], most: int) -> Iterable[_Route]:
-    """Tools that a label of the plan names, on the topics where there is something to call them with."""
+    """Tools that a label of the plan names: called as the label says, and a search also with any question as it is."""
     named = {one.tool for tasks in by_topic.values() for task in tasks for one in task.golden}
     tools = {tool.metadata.name: tool for stage in staged.stages.values() for tool in stage.tools}
     for name in sorted(named & tools.keys()):
         for topic, tasks in by_topic.items():
-            tries = [(task, given) for task in tasks if (given := _arguments(tools[name], task)) is not None]
-            if tries:
-                yield _Route(name, topic, fmean(_is_named(name, task) for task in tasks), tries[:most])
+            labelled = [(task, one.arguments) for task in tasks for one in task.golden if one.tool == name]
+            share = len({task.id for task, _ in labelled}) / len(tasks)
+            if labelled:
+                yield _Route(name, topic, share, labelled[:most])
+            if _searches(tools[name]):
+                yield _Route(name, topic, share, [(task, {QUERY: task.question}) for task in tasks[:most]], way=AS_ASKED)
 
 
-def _arguments(tool: Tool, task: QuestionTask) -> Mapping[str, Any] | None:
-    """What the label would have the tool given; a search is given any other question as it is."""
-    labelled = next((one.arguments for one in task.golden if one.tool == tool.metadata.name), None)
-    searches = SEARCH in tool.spec.capabilities and QUERY in (tool.spec.parameters or {}).get("properties", {})
-    return labelled if labelled is not None else {QUERY: task.question} if searches else None
-
-
-def _is_named(name: str, task: QuestionTask) -> bool:
-    return any(one.tool == name for one in task.golden)
+def _searches(tool: Tool) -> bool:
+    return SEARCH in tool.spec.capabilities and QUERY in (tool.spec.parameters or {}).get("properties", {})
 
 
 def _local_routes(staged: Staged, by_topic: Mapping[str, Sequence[QuestionTask]], most: int) -> Iterable[_Route]:
