@@ -22,6 +22,10 @@ cluster: dev ## A local Kubernetes: by kind where Docker runs, otherwise on this
 cluster-down: dev ## End the local Kubernetes and remove all that it made
 	@$(BIN)/python -m infra.cluster down
 
+.PHONY: train-setup
+train-setup: ## The environment that `toolorchestra train` needs: PyTorch and TRL, 4 GB
+	@training-jobs/grpo/setup.sh
+
 ##@ Develop
 
 .PHONY: init

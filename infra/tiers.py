@@ -75,9 +75,11 @@ def tiers() -> list[Step]:
 
 
 def tier_command(name: str) -> tuple[str, ...]:
-    """Benchmarks are programs; here they only show that they still work."""
+    """Pytest on the tier's folder, but for benchmarks, which are programs and here only show that they still work."""
     if name == "bench":
         return (sys.executable, "infra/bench.py", "--seconds", "1")
+    if name == "training":
+        return (str(ROOT / "training-jobs/grpo/test.sh"),)  # in an environment of its own
     return (sys.executable, "-m", "pytest", "--forbid-skips", f"tests/{name}")
 
 
@@ -85,7 +87,7 @@ def lacking(name: str) -> str:
     """What this machine lacks for a step; empty when it has all."""
     native = (sys.platform, platform.machine()) == ("linux", "x86_64")
     needs = {
-        "Linux on x86_64": native or name not in ("images", "vllm", *ON_KUBERNETES),
+        "Linux on x86_64": native or name not in ("images", "vllm", "training", *ON_KUBERNETES),
         "Go 1.25 or newer": _has_go() or name not in ("cluster", *ON_KUBERNETES),
         "root": os.geteuid() == 0 or name not in ("images", "node", "e2e"),
     }

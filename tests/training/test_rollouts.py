@@ -26,6 +26,9 @@ class Scripted(PolicyBackend):
     tasks: list
     batches: list = field(default_factory=list)
 
+    def begin(self, step):
+        """The script does not change."""
+
     async def write(self, turns):
         self.batches.append(len(turns))
         return [self._turn(turn) for turn in turns]
@@ -132,6 +135,9 @@ def test_a_batch_of_broken_groups_is_refused():
 
 async def test_what_the_policy_raises_ends_the_rollout(codec):
     class Broken(PolicyBackend):
+        def begin(self, step):
+            pass
+
         async def write(self, turns):
             raise RuntimeError("out of memory")
 

@@ -10,7 +10,7 @@ from typing import Annotated, Final, TextIO
 
 import typer
 
-from toolorchestra.cli.commands import ask, budget, evaluate, keys, models, quickstart, runs, tools, up, usage, worlds
+from toolorchestra.cli.commands import ask, budget, evaluate, keys, models, quickstart, runs, tools, train, up, usage, worlds
 from toolorchestra.cli.shell import Shell
 from toolorchestra.core.errors import InvalidRequestError, ToolOrchestraError
 
@@ -46,6 +46,7 @@ def create_app() -> typer.Typer:
     models.register(app)
     usage.register(app)
     evaluate.register(app)
+    train.register(app)
     for group in (runs, tools, budget, keys, worlds):
         app.add_typer(group.create_group())
     return app

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from toolorchestra.core.policyformat import FORMAT_HASH
@@ -70,7 +71,7 @@ def load(settings: ModelSettings) -> Loaded:
     try:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, settings.dtype))
         codec = HfCodec(AutoTokenizer.from_pretrained(folder))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise InvalidRunError(f"model.path: {folder} cannot be loaded: {error}", param="model.path") from error
     return Loaded(model, codec, manifest_of(folder))
 

@@ -36,6 +36,7 @@ class Grouping:
 
     async def play(self, numbers: Sequence[int], *, step: int) -> list[Group]:
         """One group per task number. The same seed, step and weights give the same seats."""
+        self.engine.backend.begin(step)
         scenes = [self.source.scene(number) for number in numbers]
         seats = [seat for scene in scenes for seat in self._seats(scene, step)]
         episodes = await self.engine.play(seats)

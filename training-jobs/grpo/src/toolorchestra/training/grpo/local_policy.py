@@ -1,6 +1,7 @@
 """The policy in this process: batched sampling from a Hugging Face causal language model with a key-value cache."""
 
 import asyncio
+import zlib
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -21,8 +22,15 @@ class LocalPolicy(PolicyBackend):
     def __init__(self, model: PreTrainedModel, codec: Codec, *, seed: int) -> None:
         self._model = model
         self._codec = codec
-        self._random = torch.Generator(device=model.device).manual_seed(seed)
-        self.version = 0
+        self._seed = seed
+        self._random = torch.Generator(device=model.device)
+        self._version = 0
+        self.begin(0)
+
+    @override
+    def begin(self, step: int) -> None:
+        self._version = step
+        self._random.manual_seed(zlib.crc32(f"{self._seed}/{step}".encode()))
 
     @override
     async def write(self, turns: Sequence[Turn]) -> list[Written]:
@@ -37,7 +45,7 @@ class LocalPolicy(PolicyBackend):
                 ids, logprobs = self._loop(turns)
         finally:
             self._model.train(training)
-        return [Written(one, some, self.version) for one, some in zip(ids, logprobs, strict=True)]
+        return [Written(one, some, self._version) for one, some in zip(ids, logprobs, strict=True)]
 
     def _loop(self, turns: Sequence[Turn]) -> tuple[list[list[int]], list[list[float]]]:
         device = self._model.device

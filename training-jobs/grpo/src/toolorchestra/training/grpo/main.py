@@ -1,4 +1,4 @@
-"""``toolorchestra-train``: train a manager, look at one group of episodes, or say what a run would take.
+"""``toolorchestra train``: train a manager, look at one group of episodes, or say what a run would take.
 
 Exit codes: 0 published (or shown); 1 it failed; 2 the run's file or the command line is wrong; 3 the gate was not passed;
 75 it was told to stop and goes on when started again (``EX_TEMPFAIL`` of sysexits.h).
@@ -22,6 +22,7 @@ from toolorchestra.training.grpo.planning import dry_run
 from toolorchestra.training.grpo.settings import read_settings
 from toolorchestra.training.grpo.training import Run
 
+PEEK: Final = "peek"
 FAILED: Final = 1
 WRONG: Final = 2
 NOT_PASSED: Final = 3
@@ -30,9 +31,11 @@ TOLD_TO_STOP: Final = 75
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
-    chosen = _parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return int(chosen.run(chosen))
+        if given[:1] == [PEEK]:
+            return _peek(_peek_parser().parse_args(given[1:]))
+        return _train(_train_parser().parse_args(given))
     except ToolOrchestraError as error:
         sys.stderr.write(f"{error.message}\n" + (f"  {error.hint}\n" if error.hint else ""))
         return WRONG if isinstance(error, InvalidRequestError) else FAILED
@@ -58,21 +61,19 @@ def _say(sentence: str) -> None:
     print(sentence, flush=True)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="toolorchestra-train", description="Train a manager by its reward.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    train = commands.add_parser("train", help="train, pass the gate, publish")
-    train.add_argument("file", type=Path, metavar="RUN.yaml")
-    train.add_argument("--out", type=Path, default=Path("training"), help="folder of the run; default: training")
-    train.add_argument("--dry-run", action="store_true", help="say what it would take, and train nothing")
-    train.set_defaults(run=_train)
-    show = commands.add_parser("peek", help="play one group and show calls, dollars, reward terms and advantages")
-    show.add_argument("file", type=Path, metavar="RUN.yaml")
-    show.add_argument("task", type=int, metavar="TASK", help="number of the task")
-    show.add_argument("-n", dest="episodes", type=int, default=8, help="episodes; default: 8")
-    show.set_defaults(run=_peek)
+def _train_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="toolorchestra train", description="Train a manager, pass the gate, publish.")
+    parser.add_argument("file", type=Path, metavar="RUN.yaml", help="the run; `peek RUN.yaml TASK` shows one group instead")
+    parser.add_argument("--out", type=Path, default=Path("training"), help="folder of the run; default: training")
+    parser.add_argument("--dry-run", action="store_true", help="say what it would take, and train nothing")
     return parser
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _peek_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"toolorchestra train {PEEK}", description="Play one group and show why it is worth what."
+    )
+    parser.add_argument("file", type=Path, metavar="RUN.yaml")
+    parser.add_argument("task", type=int, metavar="TASK", help="number of the task")
+    parser.add_argument("-n", dest="episodes", type=int, default=8, help="episodes; default: 8")
+    return parser

@@ -31,6 +31,10 @@ class Written:
 class PolicyBackend(Protocol):
     """Writes turns with the newest weights that it was given."""
 
+    def begin(self, step: int) -> None:
+        """Step ``step`` begins: its weights write from now on, and what is drawn follows from the step alone."""
+        ...
+
     async def write(self, turns: Sequence[Turn]) -> list[Written]:
         """One ``Written`` per turn, in order. Raises UpstreamError when it cannot."""
         ...

@@ -75,7 +75,7 @@ class Run:
         before = self._score(engine)
         self.tell(f"before: {sentence(before)}")
         began = monotonic()
-        steps = self._steps(loaded, engine, policy)
+        steps = self._steps(loaded, engine)
         seconds = monotonic() - began
         after = self._score(engine)
         self.tell(f"after {steps} steps in {seconds:.0f} s: {sentence(after)}")
@@ -87,12 +87,12 @@ class Run:
         gate = self.settings.gate
         return route_score(engine, Draw(gate.seed, held_out=True), gate.tasks)
 
-    def _steps(self, loaded: Loaded, engine: Engine, policy: LocalPolicy) -> int:
+    def _steps(self, loaded: Loaded, engine: Engine) -> int:
         settings, tasks = self.settings, self.settings.tasks
         source = Routes(Draw(tasks.seed, flipped=tasks.flipped), tasks.count)
         rollout = settings.rollout
         grouping = Grouping(source, engine, rollout.group_size, settings.seed, settings.form, rollout.explored)
-        watch = _Watch(self, policy, monotonic())
+        watch = _Watch(self, monotonic())
         trainer = GRPOTrainer(
             model=loaded.model,
             reward_funcs=[seam.advantage_reward],
@@ -102,7 +102,9 @@ class Run:
             rollout_func=seam.rollout_function(grouping, watch.heard),
             callbacks=[watch],
         )
-        trainer.train(resume_from_checkpoint=newest_checkpoint(self.folder))
+        checkpoint = newest_checkpoint(self.folder)
+        forget_after(self.folder / METRICS, step_of(checkpoint))
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         return int(trainer.state.global_step)
 
     def _finish(self, loaded: Loaded, trained: Trained) -> Trained:
@@ -128,25 +130,22 @@ class Run:
 class _Watch(TrainerCallback):  # type: ignore[misc]  # TRL's base has no types
     """Writes metrics while the run goes on, and ends it by time or by SIGTERM after saving."""
 
-    def __init__(self, run: Run, policy: LocalPolicy, began: float) -> None:
+    def __init__(self, run: Run, began: float) -> None:
         self._run = run
-        self._policy = policy
         self._began = began
         self._newest: Figures | None = None
         self._told_to_stop = False
         signal.signal(signal.SIGTERM, self._stop)
 
-    def heard(self, groups: Sequence[Group], figures: Figures) -> None:
+    def heard(self, groups: Sequence[Group], figures: Figures, step: int) -> None:
         """The groups of a step that were just played."""
         self._newest = figures
-        step = self._policy.version
         if step % SHOWN_EVERY == 0:
             with (self._run.folder / ROLLOUTS).open("a") as file:
                 file.write(json.dumps({"step": step, **group_record(groups[0])}) + "\n")
 
     @override
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> TrainerControl:
-        self._policy.version = state.global_step
         self._write(state)
         minutes = self._run.settings.optimiser.minutes
         if minutes is not None and monotonic() - self._began >= minutes * 60:
@@ -211,10 +210,22 @@ def reporters() -> list[str]:
     return asked or ["tensorboard"]
 
 
-def newest_checkpoint(folder: Path) -> str | None:
+def newest_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint, to go on from; None for a new run."""
     found = [path for path in (folder / "checkpoints").glob("checkpoint-*") if (path / "trainer_state.json").exists()]
-    return str(max(found, key=lambda path: int(path.name.rpartition("-")[2]))) if found else None
+    return max(found, key=step_of) if found else None
+
+
+def step_of(checkpoint: Path | None) -> int:
+    """The step after which a checkpoint was written; 0 for none."""
+    return int(checkpoint.name.rpartition("-")[2]) if checkpoint is not None else 0
+
+
+def forget_after(metrics: Path, step: int) -> None:
+    """Drop the lines of steps that a run is about to take again."""
+    if metrics.exists():
+        kept = [line for line in metrics.read_text().splitlines() if line and json.loads(line)["step"] <= step]
+        metrics.write_text("".join(f"{line}\n" for line in kept))
 
 
 def sentence(score: RouteScore) -> str:

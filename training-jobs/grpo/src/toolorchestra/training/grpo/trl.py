@@ -15,6 +15,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from toolorchestra.core.errors import UnavailableError
 from toolorchestra.training.grpo.grouping import Figures, Group, Grouping, groups_of
+from toolorchestra.training.grpo.rollouts import Episode
 
 VERSION: Final = "1.16"
 ADVANTAGE: Final = "advantage"
@@ -30,13 +31,14 @@ def check_trl() -> None:
         )
 
 
-def rollout_function(grouping: Grouping, heard: Callable[[Sequence[Group], Figures], None]) -> Callable[..., Batch]:
-    """What TRL asks for episodes. ``heard`` gets the groups of each batch and what they came to."""
+def rollout_function(grouping: Grouping, heard: Callable[[Sequence[Group], Figures, int], None]) -> Callable[..., Batch]:
+    """What TRL asks for episodes. ``heard`` gets the groups of each batch, what they came to, and the step."""
 
     def rollout(prompts: Sequence[str], trainer: GRPOTrainer) -> Batch:
         numbers = groups_of(prompts, grouping.size)
-        groups = asyncio.run(grouping.play(numbers, step=trainer.state.global_step))
-        heard(groups, Figures.of(groups))
+        step = int(trainer.state.global_step)
+        groups = asyncio.run(grouping.play(numbers, step=step))
+        heard(groups, Figures.of(groups), step)
         return batch_of(groups)
 
     return rollout
@@ -70,5 +72,5 @@ def config(**arguments: Any) -> GRPOConfig:
     return GRPOConfig(**{**arguments, **fixed_arguments()})
 
 
-def _advantages(group: Group) -> zip[Any]:
-    return zip(group.episodes, group.score.advantages, strict=True)
+def _advantages(group: Group) -> list[tuple[Episode, float | None]]:
+    return list(zip(group.episodes, group.score.advantages, strict=True))

@@ -1,0 +1,77 @@
+"""A run that is killed goes on from its newest checkpoint as if nothing had happened, digit for digit."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from toolorchestra.training.grpo.checkpoints import publish
+
+STEPS = 8
+
+
+@pytest.fixture
+def run(tmp_path, codec, random_model):
+    """Writes the run's file; starts it into a folder."""
+    model = publish(random_model, codec.tokenizer, tmp_path / "model", {})
+    settings = {
+        "model": {"path": str(model)},
+        "tasks": {"kind": "routes", "count": 200},
+        "rollout": {"group_size": 4, "groups_per_step": 2},
+        "optimiser": {"steps": STEPS},
+        "checkpoint": {"every": 2},
+    }
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(settings))
+
+    def start(folder):
+        command = [sys.executable, "-m", "toolorchestra.training.grpo", str(file), "--out", str(tmp_path / folder)]
+        return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    yield start
+
+
+def metrics(folder):
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
+
+
+def wait_for_step(folder, step, process):
+    for _ in range(1_200):
+        if (folder / "metrics.jsonl").exists() and len((folder / "metrics.jsonl").read_text().splitlines()) >= step:
+            return
+        assert process.poll() is None, process.stdout.read().decode()
+        time.sleep(0.1)
+    pytest.fail(f"step {step} was not reached")
+
+
+def test_a_killed_run_goes_on_digit_for_digit(tmp_path, run):
+    whole = run("whole")
+    assert whole.wait() == 3, whole.stdout.read().decode()  # trained, and nothing learnt: the gate says no
+    killed = run("killed")
+    wait_for_step(tmp_path / "killed", 5, killed)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    resumed = run("killed")
+    assert resumed.wait() == 3, resumed.stdout.read().decode()
+    assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
+    assert [line["step"] for line in metrics(tmp_path / "whole")] == list(range(1, STEPS + 1))
+    report = json.loads((tmp_path / "killed" / "report.json").read_text())
+    assert not report["passed"]
+    assert "unseen tasks" in report["reasons"][0]
+    assert not (tmp_path / "killed" / "model").exists()
+
+
+def test_a_run_that_is_told_to_stop_saves_and_says_so(tmp_path, run):
+    process = run("stopped")
+    wait_for_step(tmp_path / "stopped", 3, process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == 75, process.stdout.read().decode()
+    done = len(metrics(tmp_path / "stopped"))
+    assert (tmp_path / "stopped" / "checkpoints" / f"checkpoint-{done}").exists()
+    assert not (tmp_path / "stopped" / "model").exists()

@@ -1,0 +1,83 @@
+"""What TRL makes of a batch: the tokens that carry loss are the policy's own, and the advantages are ours, unchanged."""
+
+import pytest
+import torch
+from datasets import Dataset
+from trl import GRPOTrainer
+
+from toolorchestra.training.grpo import trl as seam
+from toolorchestra.training.grpo.grouping import Grouping
+from toolorchestra.training.grpo.local_policy import LocalPolicy
+from toolorchestra.training.grpo.rollouts import Engine
+from toolorchestra.training.grpo.settings import TrainingSettings
+from toolorchestra.training.grpo.tiny.routes import Draw
+from toolorchestra.training.grpo.tiny.staging import Routes
+from toolorchestra.training.grpo.training import trainer_arguments
+
+SETTINGS = TrainingSettings.model_validate(
+    {
+        "model": {"path": "tiny"},
+        "tasks": {"kind": "routes"},
+        "rollout": {"group_size": 4, "groups_per_step": 2},
+        "optimiser": {"steps": 1},
+    }
+)
+
+
+class Seen(GRPOTrainer):
+    """Keeps what its loss was given."""
+
+    def _compute_loss(self, model, inputs):
+        self.given = {name: value.clone() if torch.is_tensor(value) else value for name, value in inputs.items()}
+        return super()._compute_loss(model, inputs)
+
+
+def test_the_installed_trl_is_the_one_that_the_seam_was_written_for():
+    seam.check_trl()
+
+
+def test_own_tokens_and_advantages_reach_the_loss_unchanged(codec, random_model, tmp_path, monkeypatch):
+    engine = Engine(LocalPolicy(random_model, codec, seed=1), codec)
+    grouping = Grouping(Routes(Draw(5), 20), engine, 4, seed=1)
+    heard = []
+    # Untrained, every episode is wrong and every group alike: advantages are drawn instead.
+    given = iter(range(1, 9))
+    monkeypatch.setattr(seam, "_advantages", lambda group: [(episode, next(given) - 4.5) for episode in group.episodes])
+    trainer = Seen(
+        model=random_model,
+        reward_funcs=[seam.advantage_reward],
+        args=seam.config(**trainer_arguments(SETTINGS, tmp_path) | {"save_strategy": "no", "report_to": []}),
+        train_dataset=Dataset.from_dict({"prompt": [str(n) for n in range(20)]}),
+        processing_class=codec.tokenizer,
+        rollout_func=seam.rollout_function(grouping, lambda groups, figures, step: heard.append((groups, figures))),
+    )
+    trainer.train()
+    ((groups, figures),) = heard
+    episodes = [episode for group in groups for episode in group.episodes]
+    wanted = torch.tensor([n - 4.5 for n in range(1, 9)])
+    centred = wanted - wanted.view(2, 4).mean(dim=1, keepdim=True).expand(2, 4).reshape(-1)
+    order = [_row(trainer.given, episode, codec) for episode in episodes]
+    assert sorted(order) == list(range(8))
+    assert torch.allclose(trainer.given["advantages"][order], centred)
+    for row, episode in zip(order, episodes, strict=True):
+        own = (trainer.given["completion_mask"][row] * trainer.given["tool_mask"][row]).sum()
+        assert own == sum(episode.trajectory.own)
+    assert figures.solved == 0
+
+
+def _row(given, episode, codec):
+    """Where TRL, which shuffles, has put an episode."""
+    ids = episode.trajectory.ids[episode.trajectory.prompt :]
+    rows = [row for row, own in enumerate(given["completion_ids"].tolist()) if own[: len(ids)] == ids]
+    assert rows, "the episode is not in the batch"
+    return rows[0]
+
+
+def test_environment_failures_have_no_advantage():
+    assert seam.advantage_reward(advantage=[1.0, None, -1.0]) == [1.0, None, -1.0]
+
+
+def test_a_trl_of_another_version_is_refused(monkeypatch):
+    monkeypatch.setattr(seam.trl, "__version__", "2.0.0")
+    with pytest.raises(seam.UnavailableError, match=r"TRL 2\.0\.0 is installed"):
+        seam.check_trl()
