@@ -12,7 +12,7 @@ from toolorchestra.training.grpo.tiny.routes import ALIASES, COLOURS, COMMON, DE
 from toolorchestra.training.grpo.tokens import train_tokenizer
 
 CONTEXT_TOKENS: Final = 512
-VOCABULARY: Final = 640
+VOCABULARY: Final = 1_000
 # What stands in every prompt, as one token each: a tiny model has no time to spell it.
 FIXED: Final = (
     f"system\n{INSTRUCTION}\n\nTools:\n",
@@ -27,8 +27,7 @@ FIXED: Final = (
     ' {"expression": "',
     ' {"order": "',
     "\n\nPreference: ",
-    "What is ",
-    "What is the ",
+    "What is the",
     "Where is order ",
     " a call, ",
     *(f"${price}" for price in PRICES),
@@ -47,7 +46,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     return train_tokenizer(_texts(), FIXED, vocabulary=VOCABULARY)
 
 
-def build_model(vocabulary: int, stop: int, pad: int, *, hidden: int = 128, layers: int = 4, seed: int = 0) -> Qwen3ForCausalLM:
+def build_model(vocabulary: int, stop: int, pad: int, *, hidden: int = 128, layers: int = 3, seed: int = 0) -> Qwen3ForCausalLM:
     """A model with random weights that follow from ``seed``."""
     torch.manual_seed(seed)
     config = Qwen3Config(
@@ -71,7 +70,20 @@ def build_model(vocabulary: int, stop: int, pad: int, *, hidden: int = 128, laye
 
 def _texts() -> Iterable[str]:
     """Texts that hold every word often enough to become a token."""
-    names = [*ALIASES, "user", "assistant", "question", "expression", "order", "Preference", "What", "Where"]
+    names = [
+        *ALIASES,
+        "user",
+        "assistant",
+        "question",
+        "expression",
+        "order",
+        "Preference",
+        "What",
+        "Where",
+        "cheap",
+        "quick",
+        "the",
+    ]
     words = [*COLOURS, *COMMON, *RARE, *THINGS, *" ".join(DESCRIPTIONS.values()).replace(".", "").split(), *_WORDS]
     marks = [' {"', '": "', '"}', " + ", "?", "\n", "\n\n", ": ", " [", "]\n", ". [", ": ", ".", " "]
     for _ in range(20):
