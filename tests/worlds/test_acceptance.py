@@ -7,7 +7,7 @@ import pytest
 from toolorchestra.core.pricing import Price
 from toolorchestra.training.toolscale.acceptance import accept, estimated_cost
 from toolorchestra.training.toolscale.building import build_domain
-from toolorchestra.training.toolscale.domain import find_domain
+from toolorchestra.training.toolscale.domain import domain_names, find_domain
 from toolorchestra.training.toolscale.qa.building import build_questions
 from toolorchestra.worlds.simulation.profiles import Cast, draw_cast
 
@@ -26,6 +26,13 @@ def test_the_first_two_worlds_are_worth_routing_over(tasks, seed):
     assert found.accepted, found.table
     assert found.best_fixed < found.text_router < found.oracle
     assert "accepted" in found.table
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_all_ten_worlds_are_worth_routing_over_with_every_cast(built_domain, split):
+    tasks = [one for name in domain_names() for one in built_domain(name).tasks]
+    found = {seed: accept(tasks, draw_cast(seed, split=split), 7) for seed in range(1, 9)}
+    assert {seed: one.reasons for seed, one in found.items() if not one.accepted} == {}
 
 
 def test_questions_are_worth_routing_over():

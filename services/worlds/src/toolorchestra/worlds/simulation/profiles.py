@@ -21,6 +21,7 @@ from toolorchestra.worlds.simulation.topics import FIELDS, NEEDS, SUBJECTS, WORK
 
 Split: TypeAlias = Literal["train", "test"]
 Skills: TypeAlias = Mapping[str, float]
+Range: TypeAlias = tuple[float, float]
 OFFER: Final = "answer"
 INSTRUCTIONS: Final = (
     "You are an expert that a manager asks for the next step. If a tool should be called next, reply with JSON alone: "
@@ -139,11 +140,14 @@ class _Kind:
 # Train and test ranges of prices do not touch, whichever kinds are compared.
 _LARGE: Final = _Kind({"train": (2.0, 5.0), "test": (5.5, 12.0)}, (2.2, 2.9), 0.4, (600, 1_500), (14, 30), (120, 400))
 _MEDIUM: Final = _Kind({"train": (0.4, 0.9), "test": (0.95, 1.9)}, (0.4, 1.0), 0.4, (350, 900), (8, 16), (30, 120))
-_SPECIAL: Final = _Kind({"train": (0.4, 0.9), "test": (0.95, 1.9)}, (-2.1, -1.4), 0.4, (300, 900), (8, 18), (30, 160))
+_SPECIAL: Final = _Kind({"train": (0.4, 0.9), "test": (0.95, 1.9)}, (-1.85, -1.55), 0.4, (300, 900), (8, 18), (30, 160))
 _SMALL: Final = _Kind({"train": (0.04, 0.15), "test": (0.16, 0.35)}, (-0.6, 0.3), 0.5, (120, 400), (3, 8), (0, 20))
 _COMPANIES: Final = ((_SPECIAL, _SPECIAL), (_SPECIAL, _SPECIAL, _MEDIUM))
 _EXCEPTION: Final = 0.25  # how often a price does not go with the skill
-_GAIN: Final = (5.2, 6.0)  # logits that a specialist is better where it is good
+# Logits that a specialist is better where it is good: more on worlds, whose tasks are longer and of more topics than questions.
+# With less, or from wider ranges, some casts leave whoever reads requests too little to choose by.
+_GAIN: Final = (5.5, 5.9)
+_WORLD_GAIN: Final = (6.1, 6.5)
 _NAMES: Final[Mapping[Split, tuple[str, ...]]] = {
     "train": ("alder", "birch", "cedar", "hazel", "juniper", "larch", "maple", "rowan", "spruce", "willow", "aspen", "elm"),
     "test": (
@@ -176,8 +180,9 @@ def draw_cast(seed: int, *, split: Split = "train", fields: Sequence[str] = FIEL
     kinds = [_LARGE, _SMALL, *random.choice(_COMPANIES)]
     names = random.sample(_NAMES[split], len(kinds))
     areas, topics = _areas(random, fields), (*fields, *WORK, *NEEDS, *SUBJECTS)
+    gains = {topic: _GAIN if topic in (*NEEDS, *SUBJECTS) else _WORLD_GAIN for topic in topics}
     drawn = [
-        _draw(random, split, kind, f"{name}-{random.randint(1, 9)}", topics, next(areas) if kind is _SPECIAL else ())
+        _draw(random, split, kind, f"{name}-{random.randint(1, 9)}", gains, next(areas) if kind is _SPECIAL else ())
         for kind, name in zip(kinds, names, strict=True)
     ]
     return Cast(
@@ -192,10 +197,10 @@ def _areas(random: Random, fields: Sequence[str]) -> Iterator[tuple[str, ...]]:
     yield tuple(topic for group in groups for topic in group[len(group) // 2 :])
 
 
-def _draw(random: Random, split: Split, kind: _Kind, name: str, topics: Sequence[str], good_at: Sequence[str]) -> Profile:
+def _draw(random: Random, split: Split, kind: _Kind, name: str, gains: Mapping[str, Range], good_at: Sequence[str]) -> Profile:
     base = random.uniform(*kind.base)
-    skills = {topic: round(base + random.gauss(0, kind.spread), 2) for topic in topics}
-    skills |= {topic: round(skills[topic] + random.uniform(*_GAIN), 2) for topic in good_at}
+    skills = {topic: round(base + random.gauss(0, kind.spread), 2) for topic in gains}
+    skills |= {topic: round(skills[topic] + random.uniform(*gains[topic]), 2) for topic in good_at}
     price = _price(random, kind.usd[split])
     base_ms, per_token, thinking = (random.randint(*span) for span in (kind.base_ms, kind.ms_per_token, kind.thinking))
     return Profile(
