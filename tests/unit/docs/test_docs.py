@@ -91,6 +91,8 @@ def problem_with(words: list[str]) -> str | None:
         if words[0] not in command.commands:
             return f"there is no command {words[0]!r}"
         command, words = command.commands[words[0]], words[1:]
+    if command.context_settings.get("ignore_unknown_options"):
+        return None  # its words are those of the program that it hands over to
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     unknown = [word for word in words if word.startswith("--") and word.partition("=")[0] not in known]
     return f"there is no option {unknown[0]!r}" if unknown else None
