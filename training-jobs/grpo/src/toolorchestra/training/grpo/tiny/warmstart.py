@@ -48,13 +48,9 @@ class Lessons:
             return replace(task, wish=Wish(words, EVEN)), self._drawn(random, task)
         card = random.choice(task.cards)
         fits = [one for one in task.cards if one.knows(task.kind)]
-        words, chosen = random.choice(
-            (
-                (f"ask {card.name}", card),
-                (CHEAPEST, min(fits, key=lambda one: (one.price, one.latency))),
-                (QUICKEST, min(fits, key=lambda one: (one.latency, one.price))),
-            )
-        )
+        cheapest = CHEAPEST, min(fits, key=lambda one: (one.price, one.latency))
+        quickest = QUICKEST, min(fits, key=lambda one: (one.latency, one.price))
+        words, chosen = random.choice((cheapest, cheapest, quickest, quickest, (f"ask {card.name}", card)))
         return replace(task, wish=Wish(words, EVEN)), chosen
 
     def _drawn(self, random: Random, task: RouteTask) -> Card:
