@@ -157,6 +157,11 @@ class Desk:
         return signal_ is not None and signal_.payload.decode() == call_id
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # beyond the usual five, connections to a busy machine are dropped, and come seconds later
+
+
 @dataclass
 class Peer:
     """A tool's server: it counts what reaches it, and answers only while ``gate`` is open."""
@@ -197,8 +202,7 @@ class Peer:
 
             def log_message(self, *_: Any) -> None: ...
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.daemon_threads = True
+        server = _Server(("127.0.0.1", 0), Handler)
         self.port = server.server_address[1]
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         return server

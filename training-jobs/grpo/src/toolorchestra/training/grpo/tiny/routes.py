@@ -22,7 +22,7 @@ THINGS: Final = (
 )  # fmt: skip
 COMMON: Final = ("colour", "size", "use", "shape")
 RARE: Final = ("origin", "weight", "founder", "age")
-# A tool is called one of these and a digit.
+# What tools are called, drawn anew for every task: a name tells nothing.
 ALIASES: Final = (
     "falcon", "marble", "copper", "harbor", "meadow", "silver", "timber", "velvet", "walnut", "winter", "summit", "spring",
     "shadow", "rocket", "raven", "quartz", "prairie", "pepper", "pearl", "otter", "onyx", "nectar", "mint", "maple", "lotus",
@@ -32,7 +32,7 @@ ALIASES: Final = (
 # US dollars a call, and milliseconds: a ladder, so that a tag is one token of the tiny vocabulary.
 PRICES: Final = ("0.0001", "0.0002", "0.0005", "0.001", "0.002", "0.005", "0.01", "0.02", "0.05", "0.1")
 LATENCIES_MS: Final = (100, 200, 500, 1_000, 2_000, 5_000, 10_000)
-HELD_OUT: Final = 5  # every fifth question and every fifth name is for tests alone
+HELD_OUT: Final = 5  # every fifth question is for tests alone
 
 
 class Kind(StrEnum):
@@ -126,7 +126,7 @@ WISHES: Final = (PLAIN, CHEAP, QUICK)
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """How tasks are drawn. ``held_out``: questions and names that no training task has. ``flipped``: the share of tasks whose
+    """How tasks are drawn. ``held_out``: questions that no training task has. ``flipped``: the share of tasks whose
     prices come from the whole ladder, so that an expert of rare things may be the cheapest.
     """
 
@@ -158,21 +158,13 @@ class Draw:
         more = [random.choice(tuple(Family)) for _ in range(self.tools - len(Family))]
         families = [fitting, *random.sample(others, min(self.tools - 1, len(others))), *more]
         usual = random.random() >= self.flipped
-        names = self._names(random, len(families))
+        names = random.sample(ALIASES, len(families))
         cards = [_card(random, name, family, usual=usual) for name, family in zip(names, families, strict=True)]
         return tuple(sorted(cards, key=lambda card: card.name))
 
-    def _names(self, random: Random, count: int) -> list[str]:
-        names: list[str] = []
-        while len(names) < count:
-            name = f"{random.choice(ALIASES)}{random.randrange(10)}"
-            if held_out(name) == self.held_out and name not in names:
-                names.append(name)
-        return names
-
 
 def held_out(text: str) -> bool:
-    """Whether a question or a name is for tests alone."""
+    """Whether a question is for tests alone."""
     return _digest(text) % HELD_OUT == 0
 
 
