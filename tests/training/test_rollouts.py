@@ -10,7 +10,7 @@ from toolorchestra.core.calls import Executor, Outcome, Status
 from toolorchestra.core.errors import InvalidRequestError
 from toolorchestra.core.policyformat import beginning
 from toolorchestra.core.rewards.episodes import EpisodeOutcome
-from toolorchestra.training.grpo.grouping import Grouping, groups_of
+from toolorchestra.training.grpo.grouping import Grouping, Schedule, whole_groups
 from toolorchestra.training.grpo.policies import PolicyBackend, Turn, Written
 from toolorchestra.training.grpo.rollouts import Engine, Seat
 from toolorchestra.training.grpo.tiny.routes import Draw
@@ -126,11 +126,11 @@ async def test_the_same_seed_plays_the_same_groups(codec, random_model):
 
 
 def test_a_batch_of_broken_groups_is_refused():
-    assert groups_of(["3"] * 4 + ["5"] * 4, 4) == [3, 5]
+    assert whole_groups(["3"] * 4 + ["5"] * 4, 4) == 2
     with pytest.raises(InvalidRequestError, match="whole groups of 4"):
-        groups_of(["3"] * 4 + ["5"] * 2, 4)
+        whole_groups(["3"] * 4 + ["5"] * 2, 4)
     with pytest.raises(InvalidRequestError, match="whole groups of 4"):
-        groups_of(["3", "3", "5", "5"], 4)
+        whole_groups(["3", "3", "5", "5"], 4)
 
 
 async def test_what_the_policy_raises_ends_the_rollout(codec):
@@ -154,3 +154,11 @@ def test_outcomes_say_ok_for_a_tool_that_answers_wrong(codec):
     outcome = asyncio.run(scene_of(task).executor().execute(call))
     assert isinstance(outcome, Outcome)
     assert (outcome.status, outcome.content != task.answer) == (Status.OK, True)
+
+
+def test_every_task_is_played_once_a_round_whoever_plays_it():
+    schedule = Schedule(count=10, seed=3)
+    played = [n for step in range(5) for rank in range(2) for n in schedule.tasks(step, 2, rank=rank, ranks=2)]
+    assert sorted(played[:10]) == sorted(played[10:]) == list(range(10))
+    assert played[:10] != played[10:]
+    assert [n for step in range(5) for n in schedule.tasks(step, 4)] == played  # one device that plays as much

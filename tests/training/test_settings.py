@@ -10,7 +10,7 @@ from toolorchestra.training.grpo.errors import InvalidRunError
 from toolorchestra.training.grpo.main import main
 from toolorchestra.training.grpo.settings import ModelSettings, read_settings
 
-RUN = {"model": {"path": "tiny"}, "tasks": {"kind": "routes"}}
+RUN = {"model": {"path": "seed"}, "tasks": {"kind": "routes"}}
 
 
 def written(tmp_path, **changes):

@@ -6,7 +6,7 @@ from datasets import Dataset
 from trl import GRPOTrainer
 
 from toolorchestra.training.grpo import trl as seam
-from toolorchestra.training.grpo.grouping import Grouping
+from toolorchestra.training.grpo.grouping import Grouping, Schedule
 from toolorchestra.training.grpo.local_policy import LocalPolicy
 from toolorchestra.training.grpo.rollouts import Engine
 from toolorchestra.training.grpo.settings import TrainingSettings
@@ -16,7 +16,7 @@ from toolorchestra.training.grpo.training import trainer_arguments
 
 SETTINGS = TrainingSettings.model_validate(
     {
-        "model": {"path": "tiny"},
+        "model": {"path": "seed"},
         "tasks": {"kind": "routes"},
         "rollout": {"group_size": 4, "groups_per_step": 2},
         "optimiser": {"steps": 1},
@@ -49,7 +49,9 @@ def test_own_tokens_and_advantages_reach_the_loss_unchanged(codec, random_model,
         args=seam.config(**trainer_arguments(SETTINGS, tmp_path) | {"save_strategy": "no", "report_to": []}),
         train_dataset=Dataset.from_dict({"prompt": [str(n) for n in range(20)]}),
         processing_class=codec.tokenizer,
-        rollout_func=seam.rollout_function(grouping, lambda groups, figures, step: heard.append((groups, figures))),
+        rollout_func=seam.rollout_function(
+            grouping, Schedule(20, 1), lambda groups, figures, step: heard.append((groups, figures))
+        ),
     )
     trainer.train()
     ((groups, figures),) = heard

@@ -5,7 +5,6 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +17,6 @@ from toolorchestra.training.grpo.errors import InvalidRunError
 from toolorchestra.training.grpo.settings import ModelSettings
 from toolorchestra.training.grpo.tokens import HfCodec
 
-TINY: Final = "tiny"
 MANIFEST: Final = "toolorchestra.json"
 MODEL_FILES: Final = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "generation_config.json")
 
@@ -34,12 +32,12 @@ class Loaded:
 
 def folder_of(settings: ModelSettings) -> Path:
     """Where the model's files are. Raises InvalidRunError for a folder that holds no model, or another format."""
-    path = Path(str(files("toolorchestra.training.grpo") / "tiny" / "seed")) if settings.path == TINY else Path(settings.path)
+    path = Path(settings.path)
     if not (path / "config.json").is_file():
         raise InvalidRunError(
             f"model.path: {path} holds no model (there is no config.json)",
             param="model.path",
-            hint=f"name a folder with a Hugging Face checkpoint, or `{TINY}`",
+            hint="name a folder with a Hugging Face checkpoint",
         )
     stated = manifest_of(path).get("formatHash")
     if stated is not None and stated != FORMAT_HASH:

@@ -3,6 +3,8 @@
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from random import Random
 from typing import Final
 
 from toolorchestra.core.errors import InvalidRequestError
@@ -53,20 +55,43 @@ class Grouping:
         return Group(scene, episodes, score)
 
 
-def groups_of(prompts: Sequence[str], size: int) -> list[int]:
-    """The task numbers of a batch in which each is repeated ``size`` times, in a row.
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Which tasks a step plays: all of ``count`` in a drawn order, then all again in another.
+
+    It follows from the step alone, so a run that goes on from a checkpoint neither skips a task nor plays one twice.
+    """
+
+    count: int
+    seed: int
+
+    def tasks(self, step: int, groups: int, *, rank: int = 0, ranks: int = 1) -> list[int]:
+        """The task numbers of one device's groups in a step."""
+        first = (step * ranks + rank) * groups
+        return [self._task(*divmod(place, self.count)) for place in range(first, first + groups)]
+
+    def _task(self, round_: int, place: int) -> int:
+        return _order(self.count, f"{self.seed}/{round_}")[place]
+
+
+@lru_cache(maxsize=4)
+def _order(count: int, seed: str) -> list[int]:
+    return Random(f"schedule/{seed}").sample(range(count), count)
+
+
+def whole_groups(prompts: Sequence[str], size: int) -> int:
+    """How many groups of ``size`` a batch has room for, in which TRL repeats each prompt so often, in a row.
 
     Raises InvalidRequestError where a group is not whole: rewards that compare within a group would be silently wrong.
     """
-    numbers = [int(prompt) for prompt in prompts]
-    parts = [numbers[start : start + size] for start in range(0, len(numbers), size)]
+    parts = [prompts[start : start + size] for start in range(0, len(prompts), size)]
     if any(len(part) != size or len(set(part)) != 1 for part in parts):
         raise InvalidRequestError(
-            f"a batch of {len(numbers)} episodes does not hold whole groups of {size}",
+            f"a batch of {len(prompts)} episodes does not hold whole groups of {size}",
             param="rollout.group_size",
             hint="make episodes per device a multiple of it",
         )
-    return [part[0] for part in parts]
+    return len(parts)
 
 
 @dataclass(frozen=True, slots=True)

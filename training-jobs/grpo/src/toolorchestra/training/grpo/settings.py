@@ -22,9 +22,7 @@ class Settings(BaseModel):
 class ModelSettings(Settings):
     """The model to start from."""
 
-    path: str = Field(
-        description="Folder of a Hugging Face checkpoint with its tokenizer, or `tiny`: the seed that is shipped."
-    )
+    path: str = Field(description="Folder of a Hugging Face checkpoint with its tokenizer.")
     dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="What weights are kept and trained in.")
 
 

@@ -24,7 +24,7 @@ from toolorchestra.core.policyformat import FORMAT_HASH
 from toolorchestra.training.grpo import trl as seam
 from toolorchestra.training.grpo.checkpoints import Loaded, load, publish
 from toolorchestra.training.grpo.gating import RouteScore, failures, route_score
-from toolorchestra.training.grpo.grouping import Figures, Group, Grouping
+from toolorchestra.training.grpo.grouping import Figures, Group, Grouping, Schedule
 from toolorchestra.training.grpo.local_policy import LocalPolicy
 from toolorchestra.training.grpo.records import group_record
 from toolorchestra.training.grpo.rollouts import Engine
@@ -99,7 +99,7 @@ class Run:
             args=seam.config(**trainer_arguments(settings, self.folder)),
             train_dataset=Dataset.from_dict({"prompt": [str(number) for number in range(len(source))]}),
             processing_class=loaded.codec.tokenizer,
-            rollout_func=seam.rollout_function(grouping, watch.heard),
+            rollout_func=seam.rollout_function(grouping, Schedule(len(source), settings.seed), watch.heard),
             callbacks=[watch],
         )
         checkpoint = newest_checkpoint(self.folder)

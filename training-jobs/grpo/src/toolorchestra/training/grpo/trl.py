@@ -14,12 +14,13 @@ import trl
 from trl import GRPOConfig, GRPOTrainer
 
 from toolorchestra.core.errors import UnavailableError
-from toolorchestra.training.grpo.grouping import Figures, Group, Grouping, groups_of
+from toolorchestra.training.grpo.grouping import Figures, Group, Grouping, Schedule, whole_groups
 from toolorchestra.training.grpo.rollouts import Episode
 
 VERSION: Final = "1.16"
 ADVANTAGE: Final = "advantage"
 Batch = dict[str, Any]
+Heard = Callable[[Sequence[Group], Figures, int], None]
 
 
 def check_trl() -> None:
@@ -31,12 +32,16 @@ def check_trl() -> None:
         )
 
 
-def rollout_function(grouping: Grouping, heard: Callable[[Sequence[Group], Figures, int], None]) -> Callable[..., Batch]:
-    """What TRL asks for episodes. ``heard`` gets the groups of each batch, what they came to, and the step."""
+def rollout_function(grouping: Grouping, schedule: Schedule, heard: Heard) -> Callable[..., Batch]:
+    """What TRL asks for episodes; its prompts only say how many there is room for.
+
+    ``heard`` gets the groups of each batch, what they came to, and the step.
+    """
 
     def rollout(prompts: Sequence[str], trainer: GRPOTrainer) -> Batch:
-        numbers = groups_of(prompts, grouping.size)
-        step = int(trainer.state.global_step)
+        step, ranks = int(trainer.state.global_step), trainer.accelerator
+        groups_here = whole_groups(prompts, grouping.size)
+        numbers = schedule.tasks(step, groups_here, rank=ranks.process_index, ranks=ranks.num_processes)
         groups = asyncio.run(grouping.play(numbers, step=step))
         heard(groups, Figures.of(groups), step)
         return batch_of(groups)

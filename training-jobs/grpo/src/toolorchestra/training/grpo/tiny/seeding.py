@@ -1,7 +1,7 @@
 """``python -m toolorchestra.training.grpo.tiny.seeding FOLDER``: makes the seed of the tiny policy, from random weights.
 
 It learns to write the format, to copy, and to do as it is told (this tool, the cheapest, the quickest that knows); told nothing
-it calls any tool. First two tools, where copying is learnt quickly, then five. Takes about a quarter of an hour of one core.
+it calls any tool. First two tools, where copying is learnt quickly, then five. Takes about half an hour of one core.
 """
 
 import argparse
@@ -20,8 +20,9 @@ from toolorchestra.training.grpo.tokens import HfCodec
 from toolorchestra.training.grpo.trajectories import Trajectory
 
 STAGES: Final = (
-    (Lessons(seed=1, told=0.7, tools=2), 8_000, Course(steps=1_000, batch=64, learning_rate=2e-3)),
-    (Lessons(seed=1, told=0.5, tools=5), 12_000, Course(steps=1_000, batch=32, learning_rate=1.5e-3)),
+    (Lessons(seed=1, told=0.7, tools=2), 8_000, Course(steps=900, batch=64, learning_rate=3e-3)),
+    (Lessons(seed=1, told=0.7, tools=3), 8_000, Course(steps=500, batch=48, learning_rate=2e-3)),
+    (Lessons(seed=1, told=0.5, tools=5), 10_000, Course(steps=3_000, batch=32, learning_rate=2e-3)),
 )
 
 
