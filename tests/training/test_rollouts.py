@@ -1,7 +1,7 @@
 """Episodes are played by the platform's own loop, side by side: nobody waits for another's tools."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import monotonic
 
 import pytest
@@ -11,36 +11,11 @@ from toolorchestra.core.errors import InvalidRequestError
 from toolorchestra.core.policyformat import beginning
 from toolorchestra.core.rewards.episodes import EpisodeOutcome
 from toolorchestra.training.grpo.grouping import Grouping, Schedule, whole_groups
-from toolorchestra.training.grpo.policies import PolicyBackend, Turn, Written
+from toolorchestra.training.grpo.policies import PolicyBackend
 from toolorchestra.training.grpo.rollouts import Engine, Seat
+from toolorchestra.training.grpo.testing import OraclePolicy
 from toolorchestra.training.grpo.tiny.routes import Draw
 from toolorchestra.training.grpo.tiny.staging import Routes, oracle, scene_of
-from toolorchestra.training.grpo.tiny.warmstart import outputs
-
-
-@dataclass
-class Scripted(PolicyBackend):
-    """Plays the right routes of tasks by what their prompts show; counts its batches."""
-
-    codec: object
-    tasks: list
-    batches: list = field(default_factory=list)
-
-    def begin(self, step):
-        """The script does not change."""
-
-    async def write(self, turns):
-        self.batches.append(len(turns))
-        return [self._turn(turn) for turn in turns]
-
-    def _turn(self, turn: Turn) -> Written:
-        text = self.codec.decode(turn.ids)
-        task = next(t for t in self.tasks if t.question in text and all(card.name in text for card in t.cards))
-        begun = text.rpartition("assistant\n")[2]
-        card = next(c for c in task.cards if begun.endswith(c.name)) if begun else oracle(task)
-        said = list(outputs(task, card))[text.count("\nresult ")]
-        ids = [*self.codec.encode(said.removeprefix(begun)), self.codec.stop]
-        return Written(ids, [-0.1] * len(ids), 0)
 
 
 def tasks_of(count, seed=5):
@@ -49,7 +24,7 @@ def tasks_of(count, seed=5):
 
 async def test_the_oracles_route_is_right_and_costs_what_the_oracle_says(codec):
     tasks = tasks_of(12)
-    engine = Engine(Scripted(codec, tasks), codec)
+    engine = Engine(OraclePolicy(codec, tasks), codec)
     episodes = await engine.play([Seat(scene_of(task)) for task in tasks])
     for task, episode in zip(tasks, episodes, strict=True):
         assert episode.rollout.outcome is EpisodeOutcome.OK
@@ -64,7 +39,7 @@ def scene_cost(task, name):
 
 async def test_turns_are_written_together(codec):
     tasks = tasks_of(12)
-    backend = Scripted(codec, tasks)
+    backend = OraclePolicy(codec, tasks)
     await Engine(backend, codec).play([Seat(scene_of(task)) for task in tasks])
     assert backend.batches == [12, 12]
 
@@ -72,7 +47,7 @@ async def test_turns_are_written_together(codec):
 async def test_a_drawn_first_tool_is_called_whatever_the_policy_would(codec):
     (task,) = tasks_of(1)
     drawn = next(card for card in task.cards if card is not oracle(task))
-    backend = Scripted(codec, [task])
+    backend = OraclePolicy(codec, [task])
     (episode,) = await Engine(backend, codec).play([Seat(scene_of(task), explored=drawn.name)])
     assert episode.first_call == drawn.name
     forced = [i for i, mark in zip(episode.trajectory.ids, episode.trajectory.forced, strict=True) if mark]
@@ -96,7 +71,7 @@ async def test_an_episode_waits_for_its_own_tools_alone(codec):
     tasks = tasks_of(64)
     scenes = [scene_of(task) for task in tasks]
     slow = [scene_with(scene, lambda s=scene: Slow(s.executor(), 0.25)) for scene in scenes]
-    engine = Engine(Scripted(codec, tasks), codec)
+    engine = Engine(OraclePolicy(codec, tasks), codec)
     began = monotonic()
     await engine.play([Seat(scene) for scene in scenes])
     quick = monotonic() - began

@@ -85,7 +85,7 @@ class TrainingSettings(Settings):
     form: Form = Field(default=Form.REFERENCE, description="Of the reward: reference, paper or gdpo.")
     optimiser: OptimiserSettings = OptimiserSettings()
     checkpoint: CheckpointSettings = CheckpointSettings()
-    gate: GateSettings = GateSettings()
+    gate: GateSettings | None = Field(default=GateSettings(), description="None: nothing is scored, and nothing published.")
     seed: int = Field(default=0, ge=0, description="Of sampling, exploration and the order of tasks.")
 
     @model_validator(mode="after")
