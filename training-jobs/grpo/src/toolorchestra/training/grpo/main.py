@@ -15,6 +15,7 @@ from typing import Final
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched, and nobody is told that a training has begun
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+os.environ.setdefault("TQDM_DISABLE", "1")  # bars of steps that take no time
 
 from toolorchestra.core.errors import InvalidRequestError, ToolOrchestraError
 from toolorchestra.training.grpo.peeking import peek

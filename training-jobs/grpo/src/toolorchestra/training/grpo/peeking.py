@@ -2,6 +2,7 @@
 
 from toolorchestra.core.errors import InvalidRequestError
 from toolorchestra.core.money import format_usd
+from toolorchestra.core.policies.history import price_tag
 from toolorchestra.training.grpo.checkpoints import load
 from toolorchestra.training.grpo.grouping import Group, Grouping
 from toolorchestra.training.grpo.local_policy import LocalPolicy
@@ -32,6 +33,7 @@ def shown(group: Group) -> str:
         f"task {scene.id}: {question}",
         f"C* ${format_usd(scene.yardstick.cost_nano_usd)}, L* {scene.yardstick.latency_ms} ms",
     ]
+    lines += [f"  {one.name} - {one.description} [{price_tag(one)}]" for one in scene.revision.functions]
     rows = zip(group.episodes, score.rewards, score.terms, score.advantages, strict=True)
     for number, (episode, reward, terms, advantage) in enumerate(rows, start=1):
         rollout = episode.rollout
