@@ -18,7 +18,6 @@ from toolorchestra.training.grpo.settings import ModelSettings
 from toolorchestra.training.grpo.tokens import HfCodec
 
 MANIFEST: Final = "toolorchestra.json"
-MODEL_FILES: Final = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "generation_config.json")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,11 @@
 from toolorchestra.core.errors import InvalidRequestError
 from toolorchestra.core.money import format_usd
 from toolorchestra.core.policies.history import price_tag
+from toolorchestra.training.grpo.assembly import grouping_of
 from toolorchestra.training.grpo.checkpoints import load
-from toolorchestra.training.grpo.grouping import Group, Grouping
-from toolorchestra.training.grpo.local_policy import LocalPolicy
+from toolorchestra.training.grpo.grouping import Group
 from toolorchestra.training.grpo.records import written
-from toolorchestra.training.grpo.rollouts import Engine
 from toolorchestra.training.grpo.settings import TrainingSettings
-from toolorchestra.training.grpo.tiny.routes import Draw
-from toolorchestra.training.grpo.tiny.staging import Routes
 
 
 async def peek(settings: TrainingSettings, task: int, episodes: int) -> str:
@@ -18,10 +15,7 @@ async def peek(settings: TrainingSettings, task: int, episodes: int) -> str:
     tasks = settings.tasks
     if not 0 <= task < tasks.count:
         raise InvalidRequestError(f"there is no task {task}", param="TASK", hint=f"0 to {tasks.count - 1}")
-    loaded = load(settings.model)
-    engine = Engine(LocalPolicy(loaded.model, loaded.codec, seed=settings.seed), loaded.codec)
-    source = Routes(Draw(tasks.seed, flipped=tasks.flipped), tasks.count)
-    grouping = Grouping(source, engine, episodes, settings.seed, settings.form, settings.rollout.explored)
+    grouping = grouping_of(settings, load(settings.model), size=episodes)
     return shown(*await grouping.play([task], step=0))
 
 

@@ -5,13 +5,9 @@ from time import monotonic
 from typing import Any, Final
 
 from toolorchestra.core.money import format_usd
+from toolorchestra.training.grpo.assembly import grouping_of
 from toolorchestra.training.grpo.checkpoints import load
-from toolorchestra.training.grpo.grouping import Grouping
-from toolorchestra.training.grpo.local_policy import LocalPolicy
-from toolorchestra.training.grpo.rollouts import Engine
 from toolorchestra.training.grpo.settings import TrainingSettings
-from toolorchestra.training.grpo.tiny.routes import Draw
-from toolorchestra.training.grpo.tiny.staging import Routes
 
 BACKWARD: Final = 2.0  # a step takes about this many times what playing it does: forward and backward beside sampling
 
@@ -23,9 +19,7 @@ def dry_run(settings: TrainingSettings) -> dict[str, Any]:
     """
     loaded = load(settings.model)
     tasks, rollout = settings.tasks, settings.rollout
-    engine = Engine(LocalPolicy(loaded.model, loaded.codec, seed=settings.seed), loaded.codec)
-    source = Routes(Draw(tasks.seed, flipped=tasks.flipped), tasks.count)
-    grouping = Grouping(source, engine, rollout.group_size, settings.seed, settings.form, rollout.explored)
+    grouping = grouping_of(settings, loaded)
     began = monotonic()
     groups = asyncio.run(grouping.play(range(min(rollout.groups_per_step, tasks.count)), step=0))
     seconds = monotonic() - began

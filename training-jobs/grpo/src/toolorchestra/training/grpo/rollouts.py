@@ -16,7 +16,7 @@ from toolorchestra.core.chat import ChatModels, ChatReply, ChatRequest, Completi
 from toolorchestra.core.loop.state import State
 from toolorchestra.core.policyformat import beginning
 from toolorchestra.core.pricing import Usage
-from toolorchestra.core.rewards.episodes import EpisodeOutcome, Rollout, rollout_of
+from toolorchestra.core.rewards.episodes import Rollout, rollout_of
 from toolorchestra.training.grpo.policies import PolicyBackend, PolicyUnavailableError, Turn, Written
 from toolorchestra.training.grpo.scenes import Scene
 from toolorchestra.training.grpo.tokens import Codec
@@ -164,8 +164,3 @@ class _Table:
 
 def _bad_format(state: State) -> bool:
     return any(turn.decided is not None and turn.decided.decision.reason == BAD_FORMAT for turn in state.turns)
-
-
-def outcomes(episodes: Sequence[Episode]) -> float:
-    """The share of episodes that came out right."""
-    return sum(episode.rollout.outcome is EpisodeOutcome.OK for episode in episodes) / len(episodes)

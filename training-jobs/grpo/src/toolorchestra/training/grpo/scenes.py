@@ -1,6 +1,6 @@
 """A scene: everything that the episodes of one task share, so that the rollout engine need not know where tasks come from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,8 +39,3 @@ class Source(Protocol):
     def scene(self, number: int) -> Scene:
         """Task ``number`` with its tools and prices as drawn for it."""
         ...
-
-
-def shares(values: Sequence[str]) -> dict[str, float]:
-    """How often each value occurs, as a share."""
-    return {value: values.count(value) / len(values) for value in sorted(set(values))}

@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
@@ -22,15 +23,14 @@ from typing_extensions import override
 
 from toolorchestra.core.policyformat import FORMAT_HASH
 from toolorchestra.training.grpo import trl as seam
+from toolorchestra.training.grpo.assembly import grouping_of
 from toolorchestra.training.grpo.checkpoints import Loaded, load, publish
 from toolorchestra.training.grpo.gating import RouteScore, failures, route_score
 from toolorchestra.training.grpo.grouping import Figures, Group, Grouping, Schedule
-from toolorchestra.training.grpo.local_policy import LocalPolicy
 from toolorchestra.training.grpo.records import group_record
 from toolorchestra.training.grpo.rollouts import Engine
 from toolorchestra.training.grpo.settings import TrainingSettings
 from toolorchestra.training.grpo.tiny.routes import Draw
-from toolorchestra.training.grpo.tiny.staging import Routes
 
 MODEL: Final = "model"
 METRICS: Final = "metrics.jsonl"
@@ -63,23 +63,21 @@ class Run:
     settings: TrainingSettings
     folder: Path
     tell: Tell = print
-    loaded: Loaded | None = None
     stopped: str | None = field(default=None)
 
     def train(self) -> Trained:
         """All of it. Raises InvalidRunError before any compute is spent, where it can be known before."""
         seam.check_trl()
         settings = self.settings
-        loaded = self.loaded or load(settings.model)
+        loaded = load(settings.model)
         self.folder.mkdir(parents=True, exist_ok=True)
         set_seed(settings.seed)
-        policy = LocalPolicy(loaded.model, loaded.codec, seed=settings.seed)
-        engine = Engine(policy, loaded.codec, own_token_ms=settings.rollout.own_token_ms)
-        before = self._score(engine, "before")
+        grouping = grouping_of(settings, loaded)
+        before = self._score(grouping.engine, "before")
         began = monotonic()
-        steps = self._steps(loaded, engine)
+        steps = self._steps(loaded, grouping)
         seconds = monotonic() - began
-        after = self._score(engine, f"after {steps} steps in {seconds:.0f} s") if self.stopped is None else None
+        after = self._score(grouping.engine, f"after {steps} steps in {seconds:.0f} s") if self.stopped is None else None
         return self._finish(loaded, Trained(before, after, self._reasons(after), seconds, steps, self.stopped, None))
 
     def _score(self, engine: Engine, when: str) -> RouteScore | None:
@@ -98,19 +96,16 @@ class Run:
             return ("there is no gate to pass",)
         return tuple(failures(after, self.settings.gate))
 
-    def _steps(self, loaded: Loaded, engine: Engine) -> int:
-        settings, tasks = self.settings, self.settings.tasks
-        source = Routes(Draw(tasks.seed, flipped=tasks.flipped), tasks.count)
-        rollout = settings.rollout
-        grouping = Grouping(source, engine, rollout.group_size, settings.seed, settings.form, rollout.explored)
+    def _steps(self, loaded: Loaded, grouping: Grouping) -> int:
+        settings, count = self.settings, len(grouping.source)
         watch = _Watch(self, monotonic())
         trainer = GRPOTrainer(
             model=loaded.model,
             reward_funcs=[seam.advantage_reward],
             args=seam.config(**trainer_arguments(settings, self.folder)),
-            train_dataset=Dataset.from_dict({"prompt": [str(number) for number in range(len(source))]}),
+            train_dataset=Dataset.from_dict({"prompt": [str(number) for number in range(count)]}),
             processing_class=loaded.codec.tokenizer,
-            rollout_func=seam.rollout_function(grouping, Schedule(len(source), settings.seed), watch.heard),
+            rollout_func=seam.rollout_function(grouping, Schedule(count, settings.seed), watch.heard),
             callbacks=[watch],
         )
         checkpoint = newest_checkpoint(self.folder)
@@ -214,10 +209,9 @@ def trainer_arguments(settings: TrainingSettings, folder: Path) -> dict[str, Any
 
 
 def reporters() -> list[str]:
-    """TensorBoard, unless the environment asks for MLflow or Weights & Biases."""
-    asked = [
-        name for name, variable in (("mlflow", "MLFLOW_TRACKING_URI"), ("wandb", "WANDB_API_KEY")) if os.environ.get(variable)
-    ]
+    """TensorBoard, unless the environment asks for MLflow or Weights & Biases and has it."""
+    others = (("mlflow", "MLFLOW_TRACKING_URI"), ("wandb", "WANDB_API_KEY"))
+    asked = [name for name, variable in others if os.environ.get(variable) and find_spec(name) is not None]
     return asked or ["tensorboard"]
 
 
