@@ -8,6 +8,7 @@ malformed, and greedy writing.
 import asyncio
 from dataclasses import dataclass, replace
 from inspect import Parameter, Signature
+from time import monotonic
 
 import pytest
 from datasets import Dataset
@@ -110,10 +111,23 @@ class Scripted(PolicyBackend):
         return Written(ids, [0.0] * len(ids), 0)
 
 
-def greedily(engine: Engine):
-    scenes = [scene_of(task, temperature=0.0) for task in TASKS]
-    longer = [replace(scene, opened=scene.opened.model_copy(update={"limits": LIMITS})) for scene in scenes]
-    return asyncio.run(engine.play([Seat(scene) for scene in longer]))
+@dataclass(frozen=True)
+class Slow(RouteExecutor):
+    pause_s: float
+
+    async def execute(self, call):
+        await asyncio.sleep(self.pause_s)
+        return await RouteExecutor.execute(self, call)
+
+
+def seat_of(task: RouteTask, pause_s: float) -> Seat:
+    scene = scene_of(task, temperature=0.0)
+    opened = scene.opened.model_copy(update={"limits": LIMITS})
+    return Seat(replace(scene, opened=opened, executor=lambda: Slow(task, pause_s)))
+
+
+def greedily(engine: Engine, *, times: int = 1, pause_s: float = 0.0):
+    return asyncio.run(engine.play([seat_of(task, pause_s) for task in TASKS for _ in range(times)]))
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +142,7 @@ def taught():
     return model, codec
 
 
-def environment_of(task: RouteTask):
+def environment_of(task: RouteTask, pause_s: float):
     """A class as TRL wants it: one instance an episode, its public methods are the task's tools."""
 
     def reset(self, **_):
@@ -137,7 +151,7 @@ def environment_of(task: RouteTask):
     def method(function):
         def call(self, **arguments):
             request = type("Call", (), {"function": function, "arguments": arguments})
-            outcome = asyncio.run(RouteExecutor(task).execute(request))
+            outcome = asyncio.run(Slow(task, pause_s).execute(request))
             self._made += 1
             self._passed_ms += outcome.latency_ms
             left = (LIMITS.timeout_ms - self._passed_ms - closing_ms(LIMITS)) // 1_000
@@ -159,10 +173,12 @@ def environment_of(task: RouteTask):
 
 
 class Kept(GRPOTrainer):
-    """Keeps what its own loop has played."""
+    """Keeps what its own loop has played, and how long that took."""
 
     def _generate(self, prompts):
+        began = monotonic()
         self.played = super()._generate(prompts)
+        self.seconds = monotonic() - began
         return self.played
 
 
@@ -171,8 +187,8 @@ def prompt_of(task: RouteTask):
     return [{"role": "system", "content": INSTRUCTION}, {"role": "user", "content": task.question + words}]
 
 
-def builtin(model, tokenizer, folder) -> dict[tuple[int, ...], tuple[list[int], list[int]]]:
-    """What TRL's loop plays: completion and mask by prompt. Each task is played twice, as a group has at least two episodes."""
+def builtin(model, tokenizer, folder, *, pause_s: float = 0.0) -> Kept:
+    """TRL's loop after it has played each task twice: a group has at least two episodes."""
     trainer = Kept(
         model=model,
         reward_funcs=[lambda completions, **_: [0.0] * len(completions)],
@@ -192,11 +208,10 @@ def builtin(model, tokenizer, folder) -> dict[tuple[int, ...], tuple[list[int], 
         ),
         train_dataset=Dataset.from_dict({"prompt": [prompt_of(task) for task in TASKS], "environment": [t.id for t in TASKS]}),
         processing_class=tokenizer,
-        environment_factory={task.id: environment_of(task) for task in TASKS},
+        environment_factory={task.id: environment_of(task, pause_s) for task in TASKS},
     )
     trainer.train()
-    prompts, completions, masks = trainer.played[:3]
-    return {tuple(p): (list(c), m) for p, c, m in zip(prompts, completions, masks, strict=True)}
+    return trainer
 
 
 def test_our_loop_and_trls_write_the_same_tokens_and_mask_the_same(taught, tmp_path):
@@ -205,8 +220,22 @@ def test_our_loop_and_trls_write_the_same_tokens_and_mask_the_same(taught, tmp_p
     calls = [sum(len(turn.calls) for turn in episode.state.turns) for episode in episodes]
     assert set(calls) == {1, 2, 3}  # the model has learnt its script, else there is little to compare
     assert all(episode.state.ended.status == "completed" for episode in episodes)
-    theirs = builtin(model, codec.tokenizer, tmp_path)
+    prompts, completions, masks = builtin(model, codec.tokenizer, tmp_path).played[:3]
+    theirs = {tuple(p): (list(c), m) for p, c, m in zip(prompts, completions, masks, strict=True)}
     assert len(theirs) == len(TASKS)
     for episode in episodes:
         ours = episode.trajectory
         assert theirs[tuple(ours.ids[: ours.prompt])] == (ours.ids[ours.prompt :], ours.own[ours.prompt :])
+
+
+def test_trls_loop_waits_for_one_tool_after_another_and_ours_for_all_at_once(taught, tmp_path, capsys):
+    (model, codec), pause_s = taught, 0.1
+    began = monotonic()
+    episodes = greedily(Engine(LocalPolicy(model, codec, seed=1), codec, own_token_ms=0), times=2, pause_s=pause_s)
+    ours, theirs = monotonic() - began, builtin(model, codec.tokenizer, tmp_path, pause_s=pause_s).seconds
+    waits = [pause_s * sum(len(turn.calls) for turn in episode.state.turns) for episode in episodes]
+    with capsys.disabled():
+        print(
+            f"\n{len(waits)} episodes, tools of {pause_s} s: ours {ours:.2f} s, TRL's {theirs:.2f} s, slowest {max(waits):.1f} s"
+        )
+    assert theirs >= sum(waits) > 2 * ours

@@ -29,7 +29,12 @@ class Written:
 
 
 class PolicyBackend(Protocol):
-    """Writes turns with the newest weights that it was given."""
+    """Writes turns with the newest weights that it was given.
+
+    ``overlapping``: it writes several batches at the same time; otherwise what is ready gathers while a batch is written.
+    """
+
+    overlapping: bool = False
 
     def begin(self, step: int) -> None:
         """Step ``step`` begins: its weights write from now on, and what is drawn follows from the step alone."""

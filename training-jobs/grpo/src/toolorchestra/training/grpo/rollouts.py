@@ -143,11 +143,16 @@ class _Table:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
-        if self.waiting:
+        if self.waiting and (self.backend.overlapping or not self.serving):
             batch, self.waiting = self.waiting, []
             task = asyncio.get_running_loop().create_task(self._write(batch))
             self.serving.add(task)
-            task.add_done_callback(self.serving.discard)
+            task.add_done_callback(self._served)
+
+    def _served(self, task: asyncio.Task[None]) -> None:
+        self.serving.discard(task)
+        if not self.backend.overlapping:
+            self._serve()  # what has gathered meanwhile
 
     async def _write(self, batch: Sequence[tuple[Turn, asyncio.Future[Written]]]) -> None:
         try:
