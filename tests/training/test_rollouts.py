@@ -105,6 +105,17 @@ async def test_the_same_seed_plays_the_same_groups(codec, random_model):
     assert sum(e.explored is not None for g in first for e in g.episodes) == 2
 
 
+async def test_what_an_episode_draws_does_not_depend_on_who_plays_beside_it(codec, random_model):
+    from toolorchestra.training.grpo.local_policy import LocalPolicy
+
+    engine = Engine(LocalPolicy(random_model, codec, seed=4), codec)
+    together = await Grouping(Routes(Draw(5), 100), engine, 8, seed=4).play([3, 4, 5], step=7)
+    alone = [await Grouping(Routes(Draw(5), 100), engine, 8, seed=4).play([number], step=7) for number in (5, 4, 3)]
+    ids = {group.scene.id: [episode.trajectory.ids for episode in group.episodes] for group in together}
+    assert ids == {group.scene.id: [episode.trajectory.ids for episode in group.episodes] for (group,) in alone}
+    assert len({tuple(one) for some in ids.values() for one in some}) == 24
+
+
 def test_a_batch_of_broken_groups_is_refused():
     assert whole_groups(["3"] * 4 + ["5"] * 4, 4) == 2
     with pytest.raises(InvalidRequestError, match="whole groups of 4"):

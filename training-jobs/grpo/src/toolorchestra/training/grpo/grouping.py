@@ -48,7 +48,7 @@ class Grouping:
     def _seats(self, scene: Scene, step: int) -> list[Seat]:
         seed = zlib.crc32(f"{self.seed}/{step}/{scene.id}".encode())
         drawn = explored_first_tools(seed, self.size, scene.explorable, share=self.explored)
-        return [Seat(scene, explored) for explored in drawn]
+        return [Seat(scene, one, zlib.crc32(f"{seed}/{place}".encode())) for place, one in enumerate(drawn)]
 
     def _group(self, scene: Scene, episodes: tuple[Episode, ...]) -> Group:
         score = score_group([episode.rollout for episode in episodes], scene.yardstick, form=self.form)

@@ -23,7 +23,7 @@ class LocalPolicy(PolicyBackend):
         self._model = model
         self._codec = codec
         self._seed = seed
-        self._random = torch.Generator(device=model.device)
+        self._random = torch.Generator()
         self._version = 0
         self.begin(0)
 
@@ -56,9 +56,10 @@ class LocalPolicy(PolicyBackend):
         positions = (mask.cumsum(1) - 1).clamp(min=0)
         cache, written, scores = DynamicCache(), list[Tensor](), list[Tensor]()
         going = torch.ones(len(turns), dtype=torch.bool, device=device)
+        draws = self._draws(turns).to(device)
         step = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
         while True:
-            newest, score = self._next(step, cache, temperature)
+            newest, score = self._next(step, cache, temperature, draws[:, len(written)])
             newest = torch.where(going, newest, self._codec.pad)
             written.append(newest)
             scores.append(score)
@@ -71,13 +72,23 @@ class LocalPolicy(PolicyBackend):
         lengths = _lengths(torch.stack(written, 1), self._codec.stop, most)
         return _cut(torch.stack(written, 1).tolist(), lengths), _cut(torch.stack(scores, 1).tolist(), lengths)
 
-    def _next(self, step: dict[str, Tensor], cache: DynamicCache, temperature: Tensor) -> tuple[Tensor, Tensor]:
+    def _draws(self, turns: Sequence[Turn]) -> Tensor:
+        """For each token that may come a number in [0, 1), which says at what place of the distribution it is taken."""
+        found = torch.zeros(len(turns), max(turn.max_tokens for turn in turns), dtype=torch.float64)
+        for row, turn in zip(found, turns, strict=True):
+            own = self._random if turn.seed is None else torch.Generator().manual_seed(turn.seed)
+            row[: turn.max_tokens] = torch.rand(turn.max_tokens, generator=own, dtype=torch.float64)
+        return found
+
+    def _next(self, step: dict[str, Tensor], cache: DynamicCache, temperature: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
         """The next token of each row, and its log-probability at that temperature (at 1 for greedy rows)."""
         output: Any = self._model(**step, past_key_values=cache, use_cache=True, logits_to_keep=1)
         logits = output.logits[:, -1].float()
         greedy = temperature < GREEDY_BELOW
         scaled = torch.log_softmax(logits / torch.where(greedy, 1.0, temperature)[:, None], dim=-1)
-        drawn = torch.multinomial(scaled.exp(), 1, generator=self._random)[:, 0]
+        up_to = scaled.exp().cumsum(dim=-1, dtype=torch.float64)
+        place = torch.searchsorted(up_to, (draw * up_to[:, -1])[:, None], right=True)[:, 0]
+        drawn = place.clamp(max=up_to.shape[1] - 1)
         newest = torch.where(greedy, logits.argmax(dim=-1), drawn)
         return newest, scaled.gather(1, newest[:, None])[:, 0]
 

@@ -9,11 +9,15 @@ from toolorchestra.core.errors import UpstreamError
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A turn to be written after ``ids``. ``temperature`` 0 takes the likeliest token each time."""
+    """A turn to be written after ``ids``. ``temperature`` 0 takes the likeliest token each time.
+
+    With a ``seed`` what is drawn follows from it, whatever is written beside it; None leaves that to the backend.
+    """
 
     ids: Sequence[int]
     max_tokens: int
     temperature: float
+    seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ spoken, or after a short while.
 """
 
 import asyncio
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -47,10 +48,11 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """A scene to be played once, its first tool perhaps drawn."""
+    """A scene to be played once, its first tool perhaps drawn. With a ``seed`` its turns follow from it."""
 
     scene: Scene
     explored: str | None = None
+    seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class Engine:
     async def _one(self, seat: Seat, table: "_Table") -> Episode:
         scene, trajectory = seat.scene, Trajectory(self.codec)
         opened = scene.opened.model_copy(update={"explored": seat.explored})
-        models = _Policy(table, trajectory, self.own_token_ms, begun=beginning(seat.explored) if seat.explored else "")
+        models = _Policy(table, trajectory, self.own_token_ms, seat)
         try:
             ended = await play(scene.revision, opened, models=models, executor=scene.executor())
         finally:
@@ -89,7 +91,7 @@ class _Policy(ChatModels):
     table: "_Table"
     trajectory: Trajectory
     own_token_ms: int
-    begun: str = ""
+    seat: Seat
 
     @override
     async def chat(self, request: ChatRequest) -> ChatReply:
@@ -98,8 +100,10 @@ class _Policy(ChatModels):
     @override
     async def complete(self, request: CompletionRequest) -> CompletionReply:
         prompt = request.prompt if isinstance(request.prompt, str) else self.trajectory.codec.decode(request.prompt)
-        ids = self.trajectory.show(prompt, begun=self.begun if self.trajectory.turns == 0 else "")
-        written = await self.table.ask(Turn(ids, request.max_tokens, request.temperature))
+        turn, explored = self.trajectory.turns, self.seat.explored
+        ids = self.trajectory.show(prompt, begun=beginning(explored) if explored and turn == 0 else "")
+        seed = None if self.seat.seed is None else zlib.crc32(f"{self.seat.seed}/{turn}".encode())
+        written = await self.table.ask(Turn(ids, request.max_tokens, request.temperature, seed))
         text = self.trajectory.write(written.ids, written.logprobs)
         return CompletionReply(
             text=text,
