@@ -101,8 +101,47 @@ def test_a_failure_shows_the_exit_code_and_the_end_of_the_log(space: OperatorSpa
     body = space.wait("TrainingRun", "run", "Complete", "False", reason="Failed")
     assert "exit code 3" in condition_of(body, "Complete")["message"]
     assert "KeyError: 'dataset'" in condition_of(body, "Complete")["message"]
-    assert condition_of(body, "Promoted")["status"] == "Unknown"
+    assert condition_of(body, "Published")["status"] == "Unknown"
     assert ("Warning", "Failed") in space.events("run")
+
+
+def conditions(**told: tuple[str, str]) -> str:
+    """A report with these conditions: type=(status, reason)."""
+    written = {kind: {"status": status, "reason": reason, "message": reason} for kind, (status, reason) in told.items()}
+    return json.dumps({"conditions": written})
+
+
+def test_a_gate_that_was_not_passed_ends_the_job_at_once(space: OperatorSpace) -> None:
+    space.apply("TrainingRun", "run", {**IMAGE, "backoffLimit": 5})
+    refused = ("False", "GateNotPassed")
+    end(space, 3, conditions(Trained=("True", "Trained"), GatePassed=refused, Published=refused))
+    body = space.wait("TrainingRun", "run", "Complete", "False", reason="GateNotPassed")
+    assert condition_of(body, "Trained")["status"] == "True"
+    assert space.get("job", "trainingrun-run")["status"]["failed"] == 1
+
+
+def test_a_job_that_was_told_to_stop_starts_again_and_it_counts_for_nothing(space: OperatorSpace) -> None:
+    space.apply("TrainingRun", "run", IMAGE)
+    first = the_pod(space)["metadata"]["name"]
+    end(space, 75, conditions(Trained=("False", "Stopped")))
+    until(lambda: [name for name in pods(space) if name != first], "another pod")
+    assert condition_of(space.get("TrainingRun", "run"), "Complete")["status"] == "Unknown"
+
+
+def pods(space: OperatorSpace) -> list[str]:
+    return space.cluster.kubectl("get", "pods", "-n", space.namespace, "-o", "jsonpath={.items[*].metadata.name}").split()
+
+
+def test_a_training_waits_for_its_dataset_and_gets_it(space: OperatorSpace) -> None:
+    space.apply("TrainingRun", "run", {**IMAGE, "dataset": "worlds"})
+    space.wait("TrainingRun", "run", "Accepted", "False", reason="DatasetNotFound")
+    space.apply("ToolScaleDataset", "worlds", {**IMAGE, "claim": "data"})
+    space.wait("TrainingRun", "run", "Accepted", "Unknown", reason="DatasetNotComplete")
+    end(space, 0, '{"location": "/data/worlds"}')
+    space.wait("TrainingRun", "run", "Accepted", "True")
+    pod = space.get("job", "trainingrun-run")["spec"]["template"]["spec"]
+    mounts = {one["mountPath"]: one.get("subPath") for one in pod["containers"][0]["volumeMounts"]}
+    assert mounts["/dataset"] == "worlds"
 
 
 def test_an_image_that_cannot_be_pulled_is_told(space: OperatorSpace) -> None:

@@ -13,14 +13,16 @@ SOURCES = [
     OPERATOR / "plan.py",
     ROOT / "services" / "executors" / "src" / "toolorchestra" / "executors" / "probe.py",
     ROOT / "services" / "core" / "src" / "toolorchestra" / "core" / "sandbox.py",
+    ROOT / "training-jobs" / "grpo" / "src" / "toolorchestra" / "training" / "grpo" / "job.py",
 ]
 WORD = re.compile(r"[A-Z][A-Za-z0-9]*[a-z][A-Za-z0-9]*")
 
 # Words like a reason that are none: states, types of conditions of our own and of others, kinds, parts of what others write.
 NO_REASONS = {
     *("True", "False", "Unknown", "Normal", "Warning"),
-    *("Complete", "Evaluated", "Promoted", "NearLimit", "SecretsReadable", "Sandboxed"),
+    *("Complete", "NearLimit", "SecretsReadable", "Sandboxed"),
     *("PodScheduled", "PredictorReady", "ReplicaFailure", "FailedCreate", "BlockedByFailedLoad"),
+    "ToolScaleDataset",
     *("Tool", "ExpertModel", "Orchestrator", "BudgetPolicy", "Job", "Workload", "Deployment", "InferenceService"),
     *("ContainerCreating", "PodInitializing"),  # on the way: no reason of ours
     "ErrImagePull",  # told as ImagePullBackOff
@@ -38,8 +40,6 @@ def reasons_in(source: Path) -> Iterator[str]:
             continue
         if node not in halves:
             yield node.value
-        elif node.value == "Not":  # of what a later issue judges
-            yield from ("NotEvaluated", "NotPromoted")
         else:
             yield from (f"{role}{node.value}" for role in ("Policy", "Canary"))
 
@@ -66,7 +66,7 @@ def test_no_reason_is_explained_that_nobody_gives() -> None:
 
 
 def test_what_is_put_together_is_found_whole() -> None:
-    assert {"PolicyNotReady", "CanaryNotFound", "NotPromoted", "InvalidSpec", "NoSandboxWorker"} <= in_code()
+    assert {"PolicyNotReady", "CanaryNotFound", "NotPublished", "InvalidSpec", "NoSandboxWorker"} <= in_code()
 
 
 def test_every_reason_of_a_misconfiguration_is_explained() -> None:

@@ -76,6 +76,10 @@ def test_a_timeout_is_whole_seconds_never_none(timeout: str, seconds: int):
     assert job(evaluation(timeout=timeout))["spec"]["activeDeadlineSeconds"] == seconds
 
 
+def test_how_long_it_may_save_is_whole_seconds():
+    assert job(evaluation(grace="1500ms"))["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 2
+
+
 def test_a_variable_of_the_users_own_comes_before_ours():
     container = job(evaluation(env=[{"name": "HOME", "value": "/data"}]))["spec"]["template"]["spec"]["containers"][0]
     assert [one["value"] for one in container["env"] if one["name"] == "HOME"] == ["/data"]

@@ -12,9 +12,9 @@ from toolorchestra.kit.testing import MemoryKubernetes
 from toolorchestra.operator.builders.job import CONFIG_MAPS, JobResource
 from toolorchestra.operator.plan import Condition, Plan, State
 from toolorchestra.operator.services.jobs import POD_LABEL, JobObserved, job_kinds, reconcile
-from toolorchestra.operator.services.kinds import Seen
+from toolorchestra.operator.services.kinds import TYPES, Reference, Seen
 from toolorchestra.operator.services.kueue import JOB_UID_LABEL, WORKLOADS, admitted
-from toolorchestra.operator.services.results import report
+from toolorchestra.operator.services.results import Report, report
 from toolorchestra.operator.services.status import status_of, with_headline
 
 UID, NOW, ENDED = "uid-of-the-run", datetime(2026, 11, 23, 3, 0, tzinfo=UTC), "2026-11-23T02:59:00Z"
@@ -96,9 +96,106 @@ def test_a_job_that_exists_is_never_written_again():
     assert not decided(resource(), job=a_job()).apply
 
 
-def test_a_training_run_has_its_later_conditions_unknown():
-    assert told(decided(resource("TrainingRun")))["Promoted"] == ("Unknown", "NotPromoted")
-    assert "Evaluated" not in told(decided(resource("Evaluation")))
+STEPS = {"Trained": ("Unknown", "NotTrained"), "GatePassed": ("Unknown", "NotJudged"), "Published": ("Unknown", "NotPublished")}
+TRAINED = {"Trained": {"status": "True", "reason": "Trained", "message": "200 steps in 180 s"}}
+NOT_GOOD = {
+    "status": "False",
+    "reason": "GateNotPassed",
+    "message": "it solved 31.2% of 400 unseen tasks, and 97.0% are needed",
+}
+PUBLISHED = {"status": "True", "reason": "Published", "message": "/data/training/nightly/model"}
+
+
+def test_the_steps_of_a_training_run_are_unknown_until_it_tells():
+    assert told(decided(resource("TrainingRun"))).items() > STEPS.items()
+    assert not told(decided(resource("Evaluation"))).keys() & STEPS.keys()
+
+
+def test_while_it_runs_the_newest_report_of_its_log_is_shown():
+    log = 'step 1\n{"metrics": {"step": 1}}\n{"loss": 2}\n{"metrics": {"step": 2, "solved": 0.5}}\n{\'loss\': 0.1}\n{"metr'
+    running = a_pod({"running": {}}, phase="Running")
+    plan = decided(resource("TrainingRun"), job=a_job(), pods=[running], log=log)
+
+    assert plan.status["metrics"] == {"step": "2", "solved": "0.5"}
+    assert told(plan)["Running"] == ("True", "Running")
+    again = decided(resource("TrainingRun"), job=a_job(), pods=[running], log="loading", stored=stored(plan))
+    assert again.status["metrics"] == {"step": "2", "solved": "0.5"}, "a new pod has told nothing yet"
+
+
+def test_a_step_that_was_told_stays_until_another_word_of_it():
+    said = json.dumps({"conditions": TRAINED})
+    plan = decided(resource("TrainingRun"), job=a_job(), pods=[a_pod({"running": {}}, phase="Running")], log=said)
+
+    assert told(plan)["Trained"] == ("True", "Trained")
+    assert message(plan, "Trained") == "200 steps in 180 s"
+    assert told(decided(resource("TrainingRun"), job=a_job(), stored=stored(plan)))["Trained"] == ("True", "Trained")
+
+
+def test_a_training_that_published_says_so():
+    steps = {**TRAINED, "GatePassed": {"status": "True", "reason": "GatePassed", "message": ""}, "Published": PUBLISHED}
+    said = json.dumps({"location": PUBLISHED["message"], "conditions": steps})
+    plan = decided(resource("TrainingRun"), job=a_job(COMPLETE, completionTime=ENDED), pods=[ended(0, said)])
+
+    assert {kind: state for kind, (state, _) in told(plan).items() if kind in STEPS} == dict.fromkeys(STEPS, "True")
+    assert plan.status["location"] == "/data/training/nightly/model"
+    assert stored(decided(resource("TrainingRun"), stored=stored(plan))) == stored(plan)
+
+
+def test_a_gate_that_was_not_passed_is_why_it_failed():
+    said = json.dumps({"conditions": {**TRAINED, "GatePassed": NOT_GOOD, "Published": NOT_GOOD}})
+    by_policy = failed("PodFailurePolicy", "Container job failed with exit code 3 matching FailJob rule at index 2")
+    plan = decided(resource("TrainingRun"), job=a_job(by_policy), pods=[ended(3, said)], log="not published")
+
+    assert told(plan)["Complete"] == told(plan)["Published"] == ("False", "GateNotPassed")
+    assert message(plan) == NOT_GOOD["message"]
+    assert "location" not in plan.status
+
+
+@pytest.mark.parametrize("odd", [{"status": "Perhaps"}, {"status": "True", "reason": "two words"}, {"message": 7}])
+def test_an_odd_word_of_a_step_does_no_harm(odd: dict[str, Any]):
+    said = json.dumps({"conditions": {"Trained": odd, "Lost": NOT_GOOD, "GatePassed": "yes"}})
+    plan = decided(resource("TrainingRun"), job=a_job(), pods=[a_pod({"running": {}}, phase="Running")], log=said)
+
+    assert told(plan)["Trained"] == ("True" if odd.get("status") == "True" else "Unknown", "Told")
+    assert told(plan)["GatePassed"] == STEPS["GatePassed"]
+    assert "Lost" not in told(plan)
+
+
+def a_dataset(status: str | None, claim: str | None = "worlds", location: str = "/data/set/railway") -> KubernetesObject:
+    conditions = [{"type": "Complete", "status": status, "message": "exit code 1"}] if status else []
+    return {"spec": {"claim": claim}, "status": {"conditions": conditions, "location": location}}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "state", "reason"),
+    [
+        (None, "False", "DatasetNotFound"),
+        (a_dataset(None), "Unknown", "DatasetNotComplete"),
+        (a_dataset("Unknown"), "Unknown", "DatasetNotComplete"),
+        (a_dataset("False"), "False", "DatasetFailed"),
+        (a_dataset("True", claim=None), "False", "DatasetNotKept"),
+    ],
+)
+def test_a_training_waits_for_its_dataset(dataset: KubernetesObject | None, state: str, reason: str):
+    plan = decided(resource("TrainingRun", dataset="worlds"), dataset=dataset)
+
+    assert told(plan)["Accepted"] == (state, reason)
+    assert told(plan)["Complete"] == ("Unknown", reason)
+    assert told(plan).items() > STEPS.items()
+    assert (plan.apply, plan.again_ms) == ((), 10_000)
+
+
+def test_a_dataset_that_is_complete_is_mounted():
+    plan = decided(resource("TrainingRun", dataset="worlds"), dataset=a_dataset("True"))
+    pod = plan.apply[1].body["spec"]["template"]["spec"]
+
+    mount = {"name": "dataset", "mountPath": "/dataset", "subPath": "set/railway", "readOnly": True}
+    assert mount in pod["containers"][0]["volumeMounts"]
+    assert {"name": "dataset", "persistentVolumeClaim": {"claimName": "worlds"}} in pod["volumes"]
+
+
+def test_a_dataset_that_goes_later_changes_nothing():
+    assert told(decided(resource("TrainingRun", dataset="worlds"), job=a_job()))["Accepted"] == ("True", "Accepted")
 
 
 @pytest.mark.parametrize(
@@ -193,13 +290,16 @@ def test_metrics_of_a_failed_job_are_kept():
 
 @pytest.mark.parametrize("text", ["", "no JSON", "[1]", "7", '{"other": 1}', '{"metrics": [1]}', '{"metrics": '])
 def test_other_messages_are_no_report(text: str):
-    assert report(text) == ({}, None)
+    assert report(text) == Report()
 
 
 def test_a_report_is_cut_to_what_a_status_holds():
-    metrics, location = report(json.dumps({"metrics": {f"m{n}": "v" * 999 for n in range(99)}, "location": "l" * 9999}))
+    conditions = {f"C{n}": NOT_GOOD for n in range(99)}
+    said = {"metrics": {f"m{n}": "v" * 999 for n in range(99)}, "location": "l" * 9999, "conditions": conditions}
+    found = report(json.dumps(said))
 
-    assert (len(metrics), len(metrics["m0"]), len(location or "")) == (64, 256, 2048)
+    assert (len(found.metrics), len(found.metrics["m0"]), len(found.location or "")) == (64, 256, 2048)
+    assert len(found.conditions) == 8
 
 
 def test_what_ended_is_never_run_again_and_keeps_its_conditions():
@@ -320,12 +420,32 @@ async def test_the_log_is_read_only_when_the_pod_left_no_text(said: str, log: st
     assert (await look(resource(), api)).log == log
 
 
-@pytest.mark.parametrize("found", [(a_job(), a_pod({"running": {}})), (a_job(COMPLETE), ended(0))])
-async def test_the_log_of_a_job_that_runs_or_succeeded_is_not_read(found: tuple[KubernetesObject, KubernetesObject]):
-    api = await cluster((JOBS, found[0]), (PODS, found[1]))
+async def test_the_log_of_a_job_that_succeeded_is_not_read():
+    api = await cluster((JOBS, a_job(COMPLETE)), (PODS, ended(0)))
     api.logs["team-a", "nightly-x"] = "private"
 
     assert not (await look(resource(), api)).log
+
+
+async def test_the_log_of_the_pod_that_runs_is_read_whatever_ended_before_it():
+    stopped = ended(75, "stopped")
+    stopped["metadata"]["name"] = "nightly-a"
+    api = await cluster((JOBS, a_job()), (PODS, stopped), (PODS, a_pod({"running": {}}, phase="Running")))
+    api.logs["team-a", "nightly-x"] = "step 1"
+
+    assert (await look(resource(), api)).log == "step 1"
+
+
+async def test_the_dataset_is_looked_at_until_there_is_a_job():
+    one, dataset = resource("TrainingRun", dataset="worlds"), TYPES["ToolScaleDataset"]
+    job = {**a_job(), "metadata": {**a_job()["metadata"], "name": "trainingrun-nightly"}}
+    api = await cluster((JOBS, job), serves=(dataset,))
+    api.put(dataset, {"metadata": {"name": "worlds", "namespace": "team-a"}, **a_dataset("True")})
+
+    assert (await look(one, api)).dataset is None
+    await api.delete(JOBS, "trainingrun-nightly", namespace="team-a")
+    assert (await look(one, api)).dataset is not None
+    assert job_kinds(api)[1].uses(one) == (Reference("ToolScaleDataset", "team-a", "worlds"),)  # type: ignore[arg-type]
 
 
 async def test_what_ended_is_not_looked_at_any_more_but_for_its_ttl():

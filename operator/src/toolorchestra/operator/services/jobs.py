@@ -15,17 +15,19 @@ from toolorchestra.core.resources import Evaluation, ToolScaleDataset, TrainingR
 from toolorchestra.kit.kubernetes import EVENTS, JOBS, PODS, KubernetesApi, KubernetesObject, ResourceType
 from toolorchestra.operator.builders.job import CONFIG_MAPS, CONTAINER, JobResource, config_map, job, job_name
 from toolorchestra.operator.plan import Condition, Owned, Plan, State
-from toolorchestra.operator.services.kinds import TYPES, Kind, Seen
+from toolorchestra.operator.services.datasets import DATASETS, dataset_at, dataset_named, missing
+from toolorchestra.operator.services.kinds import TYPES, Kind, Reference, Seen
 from toolorchestra.operator.services.kueue import JOB_UID_LABEL, WORKLOADS, admitted
 from toolorchestra.operator.services.objects import owned_by
 from toolorchestra.operator.services.pods import condition, refused, trouble_of
-from toolorchestra.operator.services.results import SUCCEEDED, Result, is_report, last_end, result_of
+from toolorchestra.operator.services.results import SUCCEEDED, Report, Result, is_report, last_end, newest_report, result_of
 
 POD_LABEL: Final = "batch.kubernetes.io/controller-uid"
 LOG_LINES: Final = 20
 LOOK_AGAIN_MS: Final = 10_000
 KUEUE_ABSENT_MS: Final = 30_000
-_LATER: Final = ("Evaluated", "Promoted")  # of a TrainingRun, not judged here
+# Of a TrainingRun, told by the job itself; and the reason until it does.
+_STEPS: Final = {"Trained": "NotTrained", "GatePassed": "NotJudged", "Published": "NotPublished"}
 _KEPT: Final = ("job", "workload", "startedAt", "completedAt", "exitCode", "metrics", "location")
 
 R = TypeVar("R", bound=JobResource)
@@ -34,7 +36,8 @@ R = TypeVar("R", bound=JobResource)
 @dataclass(frozen=True, slots=True)
 class JobObserved:
     """What the world says about such a resource. ``refusal`` is why the Job's pods cannot be made, ``log`` the end of the
-    log of a pod that failed without a message; ``stored`` is the resource's status as last written.
+    log of a pod that runs, or failed without a message; ``stored`` is the resource's status as last written; ``dataset`` the
+    ToolScaleDataset that it names, looked at until there is a Job.
     """
 
     uid: str
@@ -46,6 +49,7 @@ class JobObserved:
     kueue_installed: bool = False
     refusal: str = ""
     log: str = ""
+    dataset: KubernetesObject | None = None
 
 
 def job_kinds(
@@ -57,16 +61,22 @@ def job_kinds(
 
 
 def _kind(model: type[R], gathering: "_Gathering") -> Kind[R, JobObserved]:
-    later = _LATER if model is TrainingRun else ()
+    steps = tuple(_STEPS) if model is TrainingRun else ()
     return Kind(
         of=TYPES[model.__name__],
         model=model,
-        conditions=("Accepted", "Admitted", "Running", *later),
+        conditions=("Accepted", "Admitted", "Running", *steps),
         headline="Complete",
         gather=gathering.gather,
         reconcile=reconcile,
+        uses=_uses,
         children=(JOBS, WORKLOADS[0]),
     )
+
+
+def _uses(resource: JobResource) -> Sequence[Reference]:
+    needed = dataset_named(resource)
+    return (needed,) if needed else ()
 
 
 class _Gathering:
@@ -93,7 +103,12 @@ class _Gathering:
             kueue_installed=installed,
             refusal=await self._refusal(found) if found and not pods else "",
             log=await self._log(found, pods) if found else "",
+            dataset=None if found else await self._dataset(resource),
         )
+
+    async def _dataset(self, resource: JobResource) -> KubernetesObject | None:
+        needed = dataset_named(resource)
+        return await self._api.get(DATASETS, needed.name, namespace=needed.namespace) if needed else None
 
     async def _pods(self, found: KubernetesObject) -> Sequence[KubernetesObject]:
         """The pods of this very Job: one of the same name that was deleted may still have some."""
@@ -124,11 +139,14 @@ class _Gathering:
         return str(newest.get("message", ""))
 
     async def _log(self, found: KubernetesObject, pods: Sequence[KubernetesObject]) -> str:
+        """Of a pod that runs, for the reports in it; of one that failed, for people, if it left no text of its own."""
         end, failed = last_end(pods), condition(found, "Failed").get("status") == "True"
         message = str(end.get("message") or "")
-        if not failed or not end.get("exitCode") or (message and not is_report(message)):
+        silent = bool(failed and end.get("exitCode") and (not message or is_report(message)))
+        read = pods if silent else [pod for pod in pods if _runs(pod)]
+        if not read:
             return ""
-        newest = max(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))["metadata"]
+        newest = max(read, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))["metadata"]
         return await self._api.log_tail(newest["name"], namespace=newest["namespace"], lines=LOG_LINES, container=CONTAINER)
 
 
@@ -139,12 +157,17 @@ def reconcile(resource: JobResource, observed: JobObserved) -> Plan:
     found = observed.job
     if found is not None and not owned_by(found, observed.uid):
         return _name_taken(resource, found)
+    needed = dataset_named(resource) if found is None else None
+    if needed is not None and (lacking := missing(needed, observed.dataset)):
+        return _held_up(resource, lacking)
     result = result_of(found, observed.pods, log=observed.log) if found else None
+    told = result.report if result else newest_report(observed.log)
     parts = _conditions(resource, observed, result)
-    new = [Owned(CONFIG_MAPS, config_map(resource)), Owned(JOBS, job(resource))] if found is None else []
+    dataset = dataset_at(observed.dataset) if observed.dataset else None
+    new = [Owned(CONFIG_MAPS, config_map(resource)), Owned(JOBS, job(resource, dataset))] if found is None else []
     return Plan(
-        conditions=[*parts, *_later(resource), _complete(parts, ended=result is not None)],
-        status=_status(resource, observed, result),
+        conditions=[*parts, *_steps(resource, observed.stored, told), _complete(parts, ended=result is not None)],
+        status=_status(resource, observed, told, result),
         apply=new,
         again_ms=_again_ms(resource, observed, result),
     )
@@ -165,7 +188,7 @@ def _running(observed: JobObserved, admission: Condition) -> Condition:
     trouble = trouble_of(observed.pods, at="spec") or (refused(observed.refusal, at="spec") if observed.refusal else None)
     if trouble is not None:
         return Condition("Running", State.FALSE, trouble.reason, trouble.message)
-    if any((pod.get("status") or {}).get("phase") == "Running" for pod in observed.pods):
+    if any(_runs(pod) for pod in observed.pods):
         return Condition("Running", State.TRUE, "Running")
     if not admission.is_true:
         return Condition("Running", State.FALSE, "NotAdmitted", "the Job waits for its queue")
@@ -182,18 +205,25 @@ def _complete(parts: Sequence[Condition], *, ended: bool) -> Condition:
     return Condition("Complete", State.UNKNOWN, held_up.reason, held_up.message)
 
 
-def _later(resource: JobResource) -> list[Condition]:
-    named = _LATER if isinstance(resource, TrainingRun) else ()
-    return [Condition(kind, State.UNKNOWN, f"Not{kind}") for kind in named]
+def _runs(pod: KubernetesObject) -> bool:
+    return (pod.get("status") or {}).get("phase") == "Running"
 
 
-def _status(resource: JobResource, observed: JobObserved, result: Result | None) -> dict[str, Any]:
-    started = ((observed.job or {}).get("status") or {}).get("startTime")
-    workload = observed.workload["metadata"]["name"] if observed.workload else observed.stored.get("workload")
+def _steps(resource: JobResource, stored: Mapping[str, Any], told: Report) -> list[Condition]:
+    """What the job itself told of its steps, now or before."""
+    named = _STEPS if isinstance(resource, TrainingRun) else {}
+    before = {one["type"]: _stored(one) for one in stored.get("conditions") or ()}
+    known = {kind: Condition(kind, State.UNKNOWN, until) for kind, until in named.items()} | before | dict(told.conditions)
+    return [known[kind] for kind in named]
+
+
+def _status(resource: JobResource, observed: JobObserved, told: Report, result: Result | None) -> dict[str, Any]:
+    stored, started = observed.stored, ((observed.job or {}).get("status") or {}).get("startTime")
+    workload = observed.workload["metadata"]["name"] if observed.workload else stored.get("workload")
     status = {"job": job_name(resource.kind, resource.metadata.name), "workload": workload, "startedAt": started}
+    status |= {"metrics": dict(told.metrics) or stored.get("metrics"), "location": told.location}
     if result is not None:
         status |= {"completedAt": result.at, "exitCode": result.exit_code}
-        status |= {"metrics": dict(result.metrics) or None, "location": result.location}
     return {key: value for key, value in status.items() if value is not None}
 
 
@@ -209,10 +239,14 @@ def _name_taken(resource: JobResource, found: KubernetesObject) -> Plan:
     """A Job of an earlier resource of this name is on its way out; another stays until somebody acts."""
     name = found["metadata"]["name"]
     text = f"there is a Job {name!r} that is not this {resource.kind}'s: delete it, or choose another metadata.name"
-    taken = Condition("Accepted", State.FALSE, "NameTaken", text)
-    rest = [Condition(kind, State.UNKNOWN, "NameTaken") for kind in ("Admitted", "Running")]
-    complete = Condition("Complete", State.UNKNOWN, "NameTaken", text)
-    return Plan(conditions=[taken, *rest, *_later(resource), complete], again_ms=LOOK_AGAIN_MS)
+    return _held_up(resource, Condition("Accepted", State.FALSE, "NameTaken", text))
+
+
+def _held_up(resource: JobResource, accepted: Condition) -> Plan:
+    """No Job is made for now; nothing else is known, for the same reason."""
+    rest = [Condition(kind, State.UNKNOWN, accepted.reason) for kind in ("Admitted", "Running")]
+    complete = Condition("Complete", State.UNKNOWN, accepted.reason, accepted.message)
+    return Plan(conditions=[accepted, *rest, *_steps(resource, {}, Report()), complete], again_ms=LOOK_AGAIN_MS)
 
 
 def _ended(resource: JobResource, observed: JobObserved) -> Plan:

@@ -25,8 +25,20 @@ class JobSpec(PodSettings):
     queue: Name | None = Field(default=None, description="Kueue LocalQueue. Default: the Job starts at once.")
     backoff_limit: int = Field(default=0, ge=0, le=100, description="Repeats after a failure. Default: 0.")
     timeout: Duration | None = Field(default=None, description="Longest time that it may run. Default: no limit.")
+    grace: Duration = Field(
+        default="30s", description="How long it may go on once it is told to stop, to save what it has. Default: 30s."
+    )
     ttl: Duration | None = Field(
         default=None, description="How long the Job and its pods are kept after the end. Default: as long as this object."
+    )
+
+
+class TrainingSpec(JobSpec):
+    """A training: what it runs, and the dataset that must be there first."""
+
+    dataset: Name | None = Field(
+        default=None,
+        description="ToolScaleDataset of this namespace: waited for, and mounted read-only at /dataset. Default: none.",
     )
 
 
@@ -46,7 +58,7 @@ class TrainingRun(Model):
     api_version: Literal["toolorchestra.dev/v1alpha1"] = Field(description="API version.")
     kind: Literal["TrainingRun"] = Field(description="Kind.")
     metadata: Metadata = Field(description="Object metadata.")
-    spec: JobSpec = Field(description="Desired state.")
+    spec: TrainingSpec = Field(description="Desired state.")
     status: Lenient[JobStatus] = Field(default=None, description="Observed state, written by the platform.")
 
 
