@@ -8,7 +8,7 @@ checkpoint.
 import json
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,6 +38,7 @@ ROLLOUTS: Final = "rollouts.jsonl"
 REPORT: Final = "report.json"
 SHOWN_EVERY: Final = 10  # steps between groups that are written down whole
 Tell = Callable[[str], None]
+Show = Callable[[Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +59,12 @@ class Trained:
 
 @dataclass(slots=True)
 class Run:
-    """One training run. ``tell`` hears sentences for people."""
+    """One training run. ``tell`` hears sentences for people, ``show`` the figures of each step."""
 
     settings: TrainingSettings
     folder: Path
     tell: Tell = print
+    show: Show = lambda _: None
     stopped: str | None = field(default=None)
 
     def train(self) -> Trained:
@@ -141,7 +143,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc]  # TRL's base has no types
         self._began = began
         self._newest: Figures | None = None
         self._told_to_stop = False
-        signal.signal(signal.SIGTERM, self._stop)
+        self._before = signal.signal(signal.SIGTERM, self._stop)
 
     def heard(self, groups: Sequence[Group], figures: Figures, step: int) -> None:
         """The groups of a step that were just played."""
@@ -168,8 +170,14 @@ class _Watch(TrainerCallback):  # type: ignore[misc]  # TRL's base has no types
         line = {"step": state.global_step, "seconds": round(monotonic() - self._began, 2), **figures}
         with (self._run.folder / METRICS).open("a") as file:
             file.write(json.dumps(line) + "\n")
+        self._run.show(line)
         if state.global_step % 5 == 0:
             self._run.tell(f"step {state.global_step}, {line['seconds']:.0f} s: {self._newest.sentence()}")
+
+    @override
+    def on_train_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> TrainerControl:
+        signal.signal(signal.SIGTERM, self._before)
+        return control
 
     def _stop(self, *_: Any) -> None:
         self._told_to_stop = True
