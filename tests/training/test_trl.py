@@ -64,7 +64,7 @@ def test_own_tokens_and_advantages_reach_the_loss_unchanged(codec, random_model,
     for row, episode in zip(order, episodes, strict=True):
         own = (trainer.given["completion_mask"][row] * trainer.given["tool_mask"][row]).sum()
         assert own == sum(episode.trajectory.own)
-    assert figures.solved == 0
+    assert figures.right == 0
 
 
 def _row(given, episode, codec):

@@ -1,9 +1,11 @@
 """From tasks to scored groups: seats with exploration, episodes, rewards and advantages of each group."""
 
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import fsum, log
 from random import Random
 from typing import Final
 
@@ -96,42 +98,63 @@ def whole_groups(prompts: Sequence[str], size: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a batch of groups came to: means over the episodes that chose freely; money in nano-USD."""
+    """What groups came to. Episodes whose first tool was drawn count for nothing here: they say nothing about the policy.
 
-    solved: float
-    reward: float
-    cost_nano_usd: float
-    kept_groups: float
+    ``rewards`` has one entry per episode that counts, ``right`` how many of those were, ``nano_usd`` what they spent;
+    ``entropies`` one per group, in nats, of the tools that its episodes called first; ``kept`` groups teach something.
+    """
+
+    rewards: tuple[float, ...]
+    right: int
+    nano_usd: int
+    entropies: tuple[float, ...]
+    kept: int
 
     @classmethod
     def of(cls, groups: Sequence[Group]) -> "Figures":
-        """Of groups; episodes whose first tool was drawn say nothing about the policy."""
-        free = [
-            (e, r)
-            for g in groups
-            for e, r in zip(g.episodes, g.score.rewards, strict=True)
-            if e.explored is None and r is not None
-        ]
-        count = max(1, len(free))
+        """Of groups."""
+        scored = [pair for g in groups for pair in zip(g.episodes, g.score.rewards, strict=True)]
+        free = [(episode, reward) for episode, reward in scored if episode.explored is None and reward is not None]
         return cls(
-            solved=sum(episode.rollout.right for episode, _ in free) / count,
-            reward=sum(reward for _, reward in free) / count,
-            cost_nano_usd=sum(episode.rollout.cost_nano_usd for episode, _ in free) / count,
-            kept_groups=sum(group.score.dropped is None for group in groups) / len(groups),
+            rewards=tuple(reward for _, reward in free),
+            right=sum(episode.rollout.right for episode, _ in free),
+            nano_usd=sum(episode.rollout.cost_nano_usd for episode, _ in free),
+            entropies=tuple(_route_entropy(group) for group in groups),
+            kept=sum(group.score.dropped is None for group in groups),
+        )
+
+    @classmethod
+    def together(cls, parts: Sequence["Figures"]) -> "Figures":
+        """Of all processes that played a step."""
+        return cls(
+            rewards=tuple(reward for part in parts for reward in part.rewards),
+            right=sum(part.right for part in parts),
+            nano_usd=sum(part.nano_usd for part in parts),
+            entropies=tuple(entropy for part in parts for entropy in part.entropies),
+            kept=sum(part.kept for part in parts),
         )
 
     def document(self) -> dict[str, float]:
-        """As JSON; money in nano-USD."""
+        """Means as JSON, the same digits in whatever order the groups came; money in nano-USD a task."""
+        episodes, groups = max(1, len(self.rewards)), max(1, len(self.entropies))
         return {
-            "solved": self.solved,
-            "reward": self.reward,
-            "cost_nano_usd": self.cost_nano_usd,
-            "kept_groups": self.kept_groups,
+            "solved": self.right / episodes,
+            "reward": fsum(self.rewards) / episodes,
+            "cost_nano_usd": self.nano_usd / episodes,
+            "route_entropy": fsum(self.entropies) / groups,
+            "kept_groups": self.kept / groups,
         }
 
     def sentence(self) -> str:
         """In words."""
-        dollars = self.cost_nano_usd / NANO
+        means = self.document()
         return (
-            f"{self.solved:.0%} solved, ${dollars:.4f} a task, reward {self.reward:.2f}, {self.kept_groups:.0%} of groups kept"
+            f"{means['solved']:.0%} solved, ${means['cost_nano_usd'] / NANO:.4f} a task, reward {means['reward']:.2f}, "
+            f"{means['kept_groups']:.0%} of groups kept"
         )
+
+
+def _route_entropy(group: Group) -> float:
+    first = Counter(episode.first_call for episode in group.episodes if episode.explored is None)
+    shares = [count / first.total() for count in first.values()]
+    return fsum(-share * log(share) for share in shares)

@@ -28,10 +28,10 @@ def dry_run(settings: TrainingSettings) -> dict[str, Any]:
     dollars = sum(episode.rollout.cost_nano_usd for episode in episodes)
     return {
         "parameters": sum(parameter.numel() for parameter in loaded.model.parameters()),
-        "episodes": len(episodes) * steps,
-        "tokens": sum(len(episode.trajectory.ids) for episode in episodes) * steps,
+        "episodes": len(episodes) * steps * settings.processes,
+        "tokens": sum(len(episode.trajectory.ids) for episode in episodes) * steps * settings.processes,
         "longestEpisodeTokens": longest,
         "estimatedMinutes": round(seconds * BACKWARD * steps / 60, 1),
-        "simulatedToolDollars": format_usd(dollars * steps),
+        "simulatedToolDollars": format_usd(dollars * steps * settings.processes),
         "realToolDollars": "0",
     }

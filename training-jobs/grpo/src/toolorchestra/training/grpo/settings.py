@@ -82,6 +82,7 @@ class TrainingSettings(Settings):
     model: ModelSettings
     tasks: RouteTasks
     rollout: RolloutSettings = RolloutSettings()
+    processes: int = Field(default=1, ge=1, description="How many train together, started by torchrun; one per device.")
     form: Form = Field(default=Form.REFERENCE, description="Of the reward: reference, paper or gdpo.")
     optimiser: OptimiserSettings = OptimiserSettings()
     checkpoint: CheckpointSettings = CheckpointSettings()

@@ -27,6 +27,7 @@ from toolorchestra.training.grpo.assembly import grouping_of
 from toolorchestra.training.grpo.checkpoints import Loaded, load, publish
 from toolorchestra.training.grpo.gating import RouteScore, failures, route_score
 from toolorchestra.training.grpo.grouping import Figures, Group, Grouping, Schedule
+from toolorchestra.training.grpo.ranks import Place, any_of, gathered, place
 from toolorchestra.training.grpo.records import group_record
 from toolorchestra.training.grpo.rollouts import Engine
 from toolorchestra.training.grpo.settings import TrainingSettings
@@ -66,11 +67,13 @@ class Run:
     tell: Tell = print
     show: Show = lambda _: None
     stopped: str | None = field(default=None)
+    place: Place = field(default=Place(0, 1), init=False)
 
     def train(self) -> Trained:
         """All of it. Raises InvalidRunError before any compute is spent, where it can be known before."""
         seam.check_trl()
         settings = self.settings
+        self._take_place()
         loaded = load(settings.model)
         self.folder.mkdir(parents=True, exist_ok=True)
         set_seed(settings.seed)
@@ -81,6 +84,11 @@ class Run:
         seconds = monotonic() - began
         after = self._score(grouping.engine, f"after {steps} steps in {seconds:.0f} s") if self.stopped is None else None
         return self._finish(loaded, Trained(before, after, self._reasons(after), seconds, steps, self.stopped, None))
+
+    def _take_place(self) -> None:
+        self.place = place(self.settings.processes)
+        if not self.place.is_first:
+            self.tell = _nothing
 
     def _score(self, engine: Engine, when: str) -> RouteScore | None:
         gate = self.settings.gate
@@ -111,17 +119,20 @@ class Run:
             callbacks=[watch],
         )
         checkpoint = newest_checkpoint(self.folder)
-        forget_after(self.folder / METRICS, step_of(checkpoint))
+        if self.place.is_first:
+            forget_after(self.folder / METRICS, step_of(checkpoint))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         return int(trainer.state.global_step)
 
     def _finish(self, loaded: Loaded, trained: Trained) -> Trained:
-        """Publish what passed, and write the report in any case."""
-        model = None
-        if not trained.reasons:
-            model = publish(loaded.model, loaded.codec.tokenizer, self.folder / MODEL, self._manifest(loaded, trained))
-        self.tell(f"published {model}" if model else f"not published: {'; '.join(trained.reasons)}")
+        """Publish what passed, and write the report in any case; one process does so for all."""
+        model = None if trained.reasons else self.folder / MODEL
         done = replace(trained, model=model)
+        if not self.place.is_first:
+            return done
+        if model is not None:
+            publish(loaded.model, loaded.codec.tokenizer, model, self._manifest(loaded, trained))
+        self.tell(f"published {model}" if model else f"not published: {'; '.join(trained.reasons)}")
         (self.folder / REPORT).write_text(json.dumps(report_of(done, self.settings), indent=2) + "\n")
         return done
 
@@ -147,8 +158,8 @@ class _Watch(TrainerCallback):  # type: ignore[misc]  # TRL's base has no types
 
     def heard(self, groups: Sequence[Group], figures: Figures, step: int) -> None:
         """The groups of a step that were just played."""
-        self._newest = figures
-        if step % SHOWN_EVERY == 0:
+        self._newest = Figures.together(gathered(figures))
+        if step % SHOWN_EVERY == 0 and self._run.place.is_first:
             with (self._run.folder / ROLLOUTS).open("a") as file:
                 file.write(json.dumps({"step": step, **group_record(groups[0])}) + "\n")
 
@@ -156,15 +167,15 @@ class _Watch(TrainerCallback):  # type: ignore[misc]  # TRL's base has no types
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> TrainerControl:
         self._write(state)
         minutes = self._run.settings.optimiser.minutes
-        if minutes is not None and monotonic() - self._began >= minutes * 60:
+        if minutes is not None and any_of(monotonic() - self._began >= minutes * 60):
             control.should_training_stop = True
-        if self._told_to_stop:
+        if any_of(self._told_to_stop):
             self._run.stopped = "it was told to stop; start it again to go on"
             control.should_save = control.should_training_stop = True
         return control
 
     def _write(self, state: TrainerState) -> None:
-        if self._newest is None:
+        if self._newest is None or not self._run.place.is_first:
             return
         figures = self._newest.document()
         line = {"step": state.global_step, "seconds": round(monotonic() - self._began, 2), **figures}
@@ -181,6 +192,10 @@ class _Watch(TrainerCallback):  # type: ignore[misc]  # TRL's base has no types
 
     def _stop(self, *_: Any) -> None:
         self._told_to_stop = True
+
+
+def _nothing(_: Any) -> None:
+    """Said where the first process speaks for all."""
 
 
 def trainer_arguments(settings: TrainingSettings, folder: Path) -> dict[str, Any]:
