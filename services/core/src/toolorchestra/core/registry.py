@@ -1,10 +1,10 @@
 """The registry: which resources exist now. One protocol; files on a laptop, a watch on a cluster."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
-from toolorchestra.core.resources import BudgetPolicy, ExpertModel, Orchestrator, Tool
+from toolorchestra.core.resources import BudgetPolicy, ExpertModel, Orchestrator, Resource, Tool
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,18 @@ class Catalog:
     budgets: Mapping[Key, BudgetPolicy] = field(default_factory=dict)
     observed: Mapping[Identity, Observation] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+
+    @classmethod
+    def of(cls, resources: Iterable[Resource], observed: Mapping[Identity, Observation] | None = None) -> "Catalog":
+        """A catalog of these resources; of two with one name the later one counts."""
+        by_key = {(one.kind, one.metadata.namespace, one.metadata.name): one for one in resources}
+        return cls(
+            version=1,
+            tools={key[1:]: one for key, one in by_key.items() if isinstance(one, Tool)},
+            experts={key[1:]: one for key, one in by_key.items() if isinstance(one, ExpertModel)},
+            orchestrators={key[1:]: one for key, one in by_key.items() if isinstance(one, Orchestrator)},
+            observed=observed or {},
+        )
 
 
 class Registry(Protocol):

@@ -354,14 +354,7 @@ def an_orchestrator(name: str = "main", *, namespace: str = "default", **spec: A
 
 def a_catalog(*resources: Resource, observed: Mapping[tuple[str, str, str], Observation] | None = None) -> Catalog:
     """A catalog of these resources."""
-    by_key = {(r.kind, r.metadata.namespace, r.metadata.name): r for r in resources}
-    return Catalog(
-        version=1,
-        tools={key[1:]: r for key, r in by_key.items() if isinstance(r, Tool)},
-        experts={key[1:]: r for key, r in by_key.items() if isinstance(r, ExpertModel)},
-        orchestrators={key[1:]: r for key, r in by_key.items() if isinstance(r, Orchestrator)},
-        observed=observed or {},
-    )
+    return Catalog.of(resources, observed)
 
 
 def a_revision(*resources: Resource, manager: str | None = None, **spec: Any) -> Revision:

@@ -24,6 +24,11 @@ class World:
     def name(self) -> str:
         return self.spec.name
 
+    @property
+    def instructions(self) -> str:
+        """What the company tells its staff: its policy, and the moment at which every episode takes place."""
+        return f"You serve the customers of {self.spec.title}. It is {self.spec.clock:%Y-%m-%dT%H:%M}.\n\n{self.policy}".strip()
+
     def database(self) -> Database:
         """The state with which an episode begins."""
         return Database(self.rows)

@@ -4,7 +4,7 @@ from toolorchestra.worlds.serving.episodes import calls_of
 from toolorchestra.worlds.serving.executing import WorldExecutor
 from toolorchestra.worlds.serving.finding import served_world
 from toolorchestra.worlds.serving.log import SessionLog, log_of, sessions_folder
-from toolorchestra.worlds.serving.manifests import mcp_tool_of, tool_behind, tools_of, typical_ms, world_tool
+from toolorchestra.worlds.serving.manifests import mcp_tool_of, renamed, tool_behind, tools_of, typical_ms, world_tool
 
 __all__ = [
     "SessionLog",
@@ -12,6 +12,7 @@ __all__ = [
     "calls_of",
     "log_of",
     "mcp_tool_of",
+    "renamed",
     "served_world",
     "sessions_folder",
     "tool_behind",

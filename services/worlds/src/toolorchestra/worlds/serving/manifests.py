@@ -4,7 +4,8 @@ By plug-in every tool is a Tool of its own, ``railway-refund-ticket``; by MCP se
 the functions ``railway__refund_ticket``. Names of resources know no ``_``, so there it is written ``-``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from random import Random
 from typing import Any, Final, Literal
 
@@ -55,6 +56,14 @@ def tools_of(
         )
         for tool in world.tools.values()
     ]
+
+
+def renamed(tools: Sequence[Tool], salt: str) -> tuple[list[Tool], dict[str, str]]:
+    """Tools of a world under drawn names, which tell nothing, and by those names which tool of the world each is."""
+    found = [(tool, f"fn-{_digest(f'{salt}/{tool.metadata.name}')}") for tool in tools]
+    moved = [tool.model_copy(update={"metadata": tool.metadata.model_copy(update={"name": name})}) for tool, name in found]
+    plugins = [tool.spec.plugin for tool in tools]
+    return moved, {name: str(plugin.config["tool"]) for (_, name), plugin in zip(found, plugins, strict=True) if plugin}
 
 
 def mcp_tool_of(
@@ -126,6 +135,10 @@ def _plugin_name(world: str, tool: str) -> str:
 
 def _resource_name(name: str) -> str:
     return name.replace("_", "-")
+
+
+def _digest(text: str) -> str:
+    return blake2b(text.encode(), digest_size=5).hexdigest()
 
 
 def _strictest(world: World) -> SideEffects:

@@ -1,5 +1,6 @@
 """Simulated experts as an executor of the core, for episodes in memory: priced, labelled, with virtual latencies."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from typing_extensions import override
@@ -45,6 +46,18 @@ class SimulatedExpertExecutor(Executor):
             meter=call.meter,
             headers={**call.headers, **session_headers(call.session)},
         )
+
+
+@dataclass(frozen=True, slots=True)
+class StageExecutor(Executor):
+    """Sends calls where they are answered: those of experts to the cast, all others to ``tools``."""
+
+    experts: Executor
+    tools: Executor
+
+    @override
+    async def execute(self, call: CallRequest) -> Outcome:
+        return await (self.experts if call.function.is_expert else self.tools).execute(call)
 
 
 def _outcome(call: CallRequest, reply: ChatReply) -> Outcome:

@@ -6,14 +6,14 @@ manager that reads descriptions and prices gains by it. What is drawn for tests 
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from random import Random
 from statistics import fmean
 from typing import Final, Literal, TypeAlias
 
 from toolorchestra.core.errors import NotFoundError
-from toolorchestra.core.money import format_usd, parse_usd
+from toolorchestra.core.money import NanoUsd, format_usd, parse_usd
 from toolorchestra.core.pricing import Price
 from toolorchestra.core.resources import API_VERSION, ExpertModel
 from toolorchestra.worlds.simulation.describing import describe, good_topics
@@ -148,6 +148,9 @@ _EXCEPTION: Final = 0.25  # how often a price does not go with the skill
 # With less, or from wider ranges, some casts leave whoever reads requests too little to choose by.
 _GAIN: Final = (5.5, 5.9)
 _WORLD_GAIN: Final = (6.1, 6.5)
+_OTHER: Final = "-alt"  # of experts at other prices: on a platform both stand side by side
+_FACTORS: Final = (1 / 8, 8.0)
+_STEP: Final = 1_000_000  # nano-USD: prices are whole thousandths of a dollar per million tokens
 _NAMES: Final[Mapping[Split, tuple[str, ...]]] = {
     "train": ("alder", "birch", "cedar", "hazel", "juniper", "larch", "maple", "rowan", "spruce", "willow", "aspen", "elm"),
     "test": (
@@ -218,6 +221,23 @@ def _draw(random: Random, split: Split, kind: _Kind, name: str, gains: Mapping[s
         truncations=round(random.uniform(0.01, 0.06), 3),
         timeouts=round(random.uniform(0.01, 0.05), 3),
     )
+
+
+def repriced(cast: Cast) -> Cast:
+    """The same experts with prices log-uniform from an eighth to eight times of what they were."""
+    changed = [_repriced(profile, Random(f"{cast.seed}/{cast.split}/{profile.name}/prices")) for profile in cast]
+    return Cast(cast.seed, cast.split, tuple(sorted(changed, key=lambda one: (one.price.input + one.price.output, one.name))))
+
+
+def _repriced(profile: Profile, random: Random) -> Profile:
+    low, high = map(math.log, _FACTORS)
+    factor = math.exp(random.uniform(low, high))
+    price = Price(input=_times(profile.price.input, factor), output=_times(profile.price.output, factor))
+    return replace(profile, name=f"{profile.name}{_OTHER}", price=price)
+
+
+def _times(amount: NanoUsd, factor: float) -> NanoUsd:
+    return max(1, round(amount * factor / _STEP)) * _STEP
 
 
 def strength_of(skills: Skills) -> int:

@@ -5,9 +5,10 @@ so that the same question always gets the same answer, and nothing is told that 
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from toolorchestra.core.loop.state import CallState
 from toolorchestra.worlds.tasks import User
 
 ASK_USER: Final = "ask_user"
@@ -54,6 +55,16 @@ class SimulatedUser:
         told = [] if unknown and not exact else told
         lost = [f"I don't know the {_plain(name).lower()}." for name in unknown]
         return " ".join([*told, *lost]) or LOST
+
+
+def answering(user: User) -> Callable[[CallState], Awaitable[str]]:
+    """Who answers calls of ``ask_user`` in an episode that is played in memory."""
+    simulated = SimulatedUser(user)
+
+    async def answer(call: CallState) -> str:
+        return simulated.answer(str(call.intent.arguments.get("question", "")))
+
+    return answer
 
 
 def question_for(name: str) -> str:

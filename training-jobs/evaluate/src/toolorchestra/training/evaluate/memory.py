@@ -6,12 +6,12 @@ from typing import Final
 
 from typing_extensions import override
 
-from toolorchestra.core.calls import CallRequest, Executor, Outcome
+from toolorchestra.core.calls import Executor
 from toolorchestra.core.durations import parse_duration_ms
 from toolorchestra.core.errors import ToolOrchestraError
 from toolorchestra.core.loop.facts import Limits, Opened
 from toolorchestra.core.loop.journal import DeniedError
-from toolorchestra.core.loop.state import CallState, State
+from toolorchestra.core.loop.state import State
 from toolorchestra.core.pricing import Usage
 from toolorchestra.core.resources.meta import nano_usd
 from toolorchestra.core.revision import Revision
@@ -30,23 +30,9 @@ from toolorchestra.training.evaluate.training import Choices
 from toolorchestra.worlds.errors import BrokenToolError
 from toolorchestra.worlds.playing import Ended, User, play
 from toolorchestra.worlds.serving import WorldExecutor, calls_of
-from toolorchestra.worlds.simulation.executing import SimulatedExpertExecutor
-from toolorchestra.worlds.simulation.user import ASK_USER_TOOL, SimulatedUser
+from toolorchestra.worlds.simulation.executing import SimulatedExpertExecutor, StageExecutor
+from toolorchestra.worlds.simulation.user import ASK_USER_TOOL, answering
 from toolorchestra.worlds.tasks import Task
-
-NOT_ASKED: Final = "I have nothing to add."
-
-
-@dataclass(frozen=True, slots=True)
-class StageExecutor(Executor):
-    """Sends calls where a stage has them answered: experts, the world's session, real tools."""
-
-    experts: Executor
-    tools: Executor
-
-    @override
-    async def execute(self, call: CallRequest) -> Outcome:
-        return await (self.experts if call.function.is_expert else self.tools).execute(call)
 
 
 @dataclass(frozen=True)
@@ -130,14 +116,7 @@ def opening(subject: Subject, stage: Stage, revision: Revision, *, seed: int, se
 
 def user_of(subject: Subject) -> User | None:
     """Who answers ``ask_user``: the user of a world's task; nobody else can be asked."""
-    if not isinstance(subject.source, Task):
-        return None
-    user = SimulatedUser(subject.source.user)
-
-    async def answer(call: CallState) -> str:
-        return user.answer(str(call.intent.arguments.get("question", ""))) or NOT_ASKED
-
-    return answer
+    return answering(subject.source.user) if isinstance(subject.source, Task) else None
 
 
 def told_in(ended: Ended) -> str | None:

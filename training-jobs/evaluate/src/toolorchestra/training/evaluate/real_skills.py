@@ -17,13 +17,14 @@ import httpx
 from toolorchestra.core.calls import CallRequest, Outcome, Status
 from toolorchestra.core.errors import ToolOrchestraError
 from toolorchestra.core.functions import Function
+from toolorchestra.core.registry import Catalog
 from toolorchestra.core.resources import Tool
 from toolorchestra.core.resources.meta import DEFAULT_NAMESPACE
 from toolorchestra.core.revision import functions_for
 from toolorchestra.training.evaluate.parts import SkillRow
 from toolorchestra.training.evaluate.real_tools import PluginExecutor
 from toolorchestra.training.evaluate.remote import ask
-from toolorchestra.training.evaluate.stages import BUDGET, Stage, catalog
+from toolorchestra.training.evaluate.stages import BUDGET, Stage
 from toolorchestra.training.evaluate.staging import Staged
 from toolorchestra.worlds.questions import QuestionTask, check_question, says_answer
 from toolorchestra.worlds.simulation.drawing import probability
@@ -186,5 +187,5 @@ def _local_routes(staged: Staged, by_topic: Mapping[str, Sequence[QuestionTask]]
 
 
 def _functions(stage: Stage) -> dict[str, Function]:
-    found, _ = functions_for(catalog(stage.tools), stage.namespace, BUDGET)
+    found, _ = functions_for(Catalog.of(stage.tools), stage.namespace, BUDGET)
     return {function.name: function for function in found}

@@ -17,7 +17,7 @@ from toolorchestra.core.resources.meta import API_VERSION, DEFAULT_NAMESPACE
 from toolorchestra.core.revision import Revision, functions_for, pin
 from toolorchestra.training.evaluate.plan import EpisodeLimits
 from toolorchestra.training.evaluate.routers.situation import Card, card_of
-from toolorchestra.worlds.serving import tools_of, typical_ms
+from toolorchestra.worlds.serving import typical_ms
 from toolorchestra.worlds.world import World
 
 MONOLITH: Final = "monolith:"
@@ -58,7 +58,7 @@ class Stage:
         """What a run of this policy pins."""
         if policy not in self._revisions:
             found = self.resources([policy])
-            self._revisions[policy] = pin(catalog(found), self.namespace, self.model(policy), BUDGET)
+            self._revisions[policy] = pin(Catalog.of(found), self.namespace, self.model(policy), BUDGET)
         return self._revisions[policy]
 
     def model(self, policy: str) -> str:
@@ -90,22 +90,19 @@ class Stage:
 
     @property
     def instructions(self) -> str:
-        """What the company tells its staff: the policy of the world, and the moment at which every episode takes place."""
-        if self.world is None:
-            return ""
-        spec = self.world.spec
-        return f"You serve the customers of {spec.title}. It is {spec.clock:%Y-%m-%dT%H:%M}.\n\n{self.world.policy}".strip()
+        """What the company tells its staff."""
+        return self.world.instructions if self.world else ""
 
     @cached_property
     def cards(self) -> dict[str, Card]:
         """The experts as routers see them, by function."""
-        found, _ = functions_for(catalog(self.experts), self.namespace, BUDGET)
+        found, _ = functions_for(Catalog.of(self.experts), self.namespace, BUDGET)
         return {function.name: card_of(function) for function in found}
 
     @cached_property
     def plain_names(self) -> dict[str, str]:
         """From a function's name to the world's name of the tool, which experts and routers know."""
-        found, _ = functions_for(catalog(self.tools), self.namespace, BUDGET)
+        found, _ = functions_for(Catalog.of(self.tools), self.namespace, BUDGET)
         return {function.name: _plain(function, self) for function in found}
 
     def tool_ms(self, tool: str) -> int:
@@ -120,19 +117,6 @@ class Stage:
 def _plain(function: Function, stage: Stage) -> str:
     plugin = function.target.spec.plugin if function.target.kind == "tool" else None
     return str(plugin.config["tool"]) if plugin is not None and stage.world is not None else function.name
-
-
-def world_tools(
-    world: World, *, where: str | None = None, namespace: str = DEFAULT_NAMESPACE, seed: int, renamed: str = ""
-) -> tuple[list[Tool], dict[str, str]]:
-    """A world's tools as Tools; with ``renamed`` (a salt) under drawn names, which tell nothing, and which tool each is."""
-    tools = tools_of(world, where=where, namespace=namespace, seed=seed)
-    if not renamed:
-        return tools, {}
-    found = [(tool, f"fn-{_digest(f'{renamed}/{tool.metadata.name}')}") for tool in tools]
-    moved = [tool.model_copy(update={"metadata": tool.metadata.model_copy(update={"name": name})}) for tool, name in found]
-    plugins = [tool.spec.plugin for tool in tools]
-    return moved, {name: str(plugin.config["tool"]) for (_, name), plugin in zip(found, plugins, strict=True) if plugin}
 
 
 def manager(policy: str, base_url: str, namespace: str) -> ExpertModel:
@@ -153,17 +137,6 @@ def manager(policy: str, base_url: str, namespace: str) -> ExpertModel:
 def manager_name(policy: str) -> str:
     """The model that stands in for a router."""
     return f"{MANAGER}{policy}"
-
-
-def catalog(resources: Iterable[Resource]) -> Catalog:
-    """A catalog of these resources."""
-    by_key = {(one.kind, one.metadata.namespace, one.metadata.name): one for one in resources}
-    return Catalog(
-        version=1,
-        tools={key[1:]: one for key, one in by_key.items() if isinstance(one, Tool)},
-        experts={key[1:]: one for key, one in by_key.items() if isinstance(one, ExpertModel)},
-        orchestrators={key[1:]: one for key, one in by_key.items() if isinstance(one, Orchestrator)},
-    )
 
 
 def slug(text: str) -> str:

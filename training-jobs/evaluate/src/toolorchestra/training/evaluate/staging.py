@@ -11,10 +11,11 @@ from toolorchestra.training.evaluate.casting import Variant, cast_of
 from toolorchestra.training.evaluate.plan import EvaluationPlan, Questions, Suite, Tau2, Worlds
 from toolorchestra.training.evaluate.real_tools import real_tools
 from toolorchestra.training.evaluate.records import Ceiling
-from toolorchestra.training.evaluate.stages import UNUSED_URL, Stage, slug, world_tools
+from toolorchestra.training.evaluate.stages import UNUSED_URL, Stage, slug
 from toolorchestra.training.evaluate.subjects import Subject, dialogue_subjects, question_subjects, world_subjects
 from toolorchestra.worlds.loading import load_world
 from toolorchestra.worlds.questions import QuestionTask
+from toolorchestra.worlds.serving import renamed, tools_of
 from toolorchestra.worlds.simulation.cases import TaskBook
 from toolorchestra.worlds.simulation.profiles import Cast
 from toolorchestra.worlds.tasks import Task
@@ -100,7 +101,8 @@ class _Builder:
         if name not in self.stages:
             salt = f"{self._plan.seed}/{world.name}" if variant is Variant.RENAMED else ""
             seed = self._plan.seed
-            tools, functions = world_tools(world, where=folder, namespace=self._namespace, seed=seed, renamed=salt)
+            tools = tools_of(world, where=folder, namespace=self._namespace, seed=seed)
+            tools, functions = renamed(tools, salt) if salt else (tools, {})
             self._add(name, variant, tools=tools, world=world, functions=functions)
         return name
 
