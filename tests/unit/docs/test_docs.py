@@ -15,6 +15,7 @@ from toolorchestra.core import errors
 from toolorchestra.core.resources import KINDS, parse_documents, parse_resource
 from toolorchestra.kit.secrets import read_secret
 from toolorchestra.kit.settings import SECRETS_FOLDER
+from toolorchestra.operator.builders.job import CONFIG_VARIABLE, NAME_VARIABLE
 from toolorchestra.operator.settings import OperatorSettings
 from toolorchestra.orchestrator.main import create_app as create_service
 from toolorchestra.orchestrator.settings import OrchestratorSettings
@@ -113,7 +114,8 @@ def variables() -> set[str]:
         for kind in (OrchestratorSettings, WorkerSettings, OperatorSettings)
         for row in reference.variables(kind, "TOOLORCHESTRA_")
     )
-    return named | set(services) | {SECRETS_FOLDER, "TOOLORCHESTRA_OWNER_URL", WORLDS, SESSIONS}
+    others = {SECRETS_FOLDER, "TOOLORCHESTRA_OWNER_URL", WORLDS, SESSIONS, CONFIG_VARIABLE, NAME_VARIABLE}
+    return named | set(services) | others
 
 
 def codes(error: type[errors.ToolOrchestraError]) -> set[str]:

@@ -25,6 +25,8 @@ JobResource: TypeAlias = ToolScaleDataset | TrainingRun | Evaluation
 CONFIG_MAPS: Final = ResourceType("", "v1", "configmaps", "ConfigMap")
 QUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"
 CONTAINER: Final = "job"
+CONFIG_VARIABLE: Final = "TOOLORCHESTRA_CONFIG"
+NAME_VARIABLE: Final = "TOOLORCHESTRA_NAME"
 CONFIG_FILE: Final = "config.json"
 CONFIG_FOLDER: Final = "/etc/toolorchestra"
 DATA_FOLDER: Final = "/data"
@@ -137,8 +139,8 @@ def _template(resource: JobResource, dataset: Dataset | None) -> client.V1PodTem
 def _container(resource: JobResource, dataset: Dataset | None) -> client.V1Container:
     spec = resource.spec
     given = [
-        client.V1EnvVar(name="TOOLORCHESTRA_CONFIG", value=f"{CONFIG_FOLDER}/{CONFIG_FILE}"),
-        client.V1EnvVar(name="TOOLORCHESTRA_NAME", value=resource.metadata.name),
+        client.V1EnvVar(name=CONFIG_VARIABLE, value=f"{CONFIG_FOLDER}/{CONFIG_FILE}"),
+        client.V1EnvVar(name=NAME_VARIABLE, value=resource.metadata.name),
         client.V1EnvVar(name="HOME", value="/tmp"),  # noqa: S108 - a volume of the pod's own, the only writable place
     ]
     written = {one.name for one in spec.env}

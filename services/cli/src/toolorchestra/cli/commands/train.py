@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 
 def train_command(context: typer.Context) -> None:
-    """Train a manager: RUN.yaml [--out FOLDER] [--dry-run]; `peek RUN.yaml TASK` shows one group, `serve MODEL` serves a result."""
+    """Train a manager: RUN.yaml [--out FOLDER] [--dry-run]; `peek RUN.yaml TASK` shows one group, `serve MODEL` serves it."""
     command = [str(training_python()), "-m", MODULE, *context.args]
     raise typer.Exit(subprocess.run(command, check=False).returncode)  # noqa: S603 - our own program with the user's words
 
