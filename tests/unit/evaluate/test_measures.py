@@ -14,8 +14,8 @@ from toolorchestra.training.evaluate.measures import (
     tool_shares,
 )
 from toolorchestra.training.evaluate.records import ErrorKind, Expert
-from toolorchestra.training.evaluate.statistics import Drawing
 from toolorchestra.training.evaluate.testing import Habit, an_episode, made_up
+from toolorchestra.worlds.statistics import Drawing
 
 DRAWING = Drawing(resamples=200)
 

@@ -6,8 +6,8 @@ from toolorchestra.core.resources.orchestrator import Weights
 from toolorchestra.training.evaluate.errors import InvalidPlanError
 from toolorchestra.training.evaluate.preferences import dials, paper_score, preference_scores
 from toolorchestra.training.evaluate.records import Ceiling
-from toolorchestra.training.evaluate.statistics import Drawing
 from toolorchestra.training.evaluate.testing import an_episode
+from toolorchestra.worlds.statistics import Drawing
 
 DRAWING = Drawing(resamples=200)
 CEILING = Ceiling(cost_nano_usd=4_000_000, latency_ms=10_000)

@@ -17,9 +17,9 @@ from toolorchestra.training.evaluate.output import write_report
 from toolorchestra.training.evaluate.page import to_html
 from toolorchestra.training.evaluate.records import Ceiling, ErrorKind, Recorded, RecordFile, Stopped, read_records
 from toolorchestra.training.evaluate.report import Plan, build_report, to_json
-from toolorchestra.training.evaluate.statistics import Drawing, Gate
 from toolorchestra.training.evaluate.terminal import print_report
 from toolorchestra.training.evaluate.testing import Habit, an_episode, made_up
+from toolorchestra.worlds.statistics import Drawing, Gate
 
 HABITS = {
     "oracle": Habit(1, 0.012),

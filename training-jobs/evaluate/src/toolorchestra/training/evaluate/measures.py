@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from toolorchestra.core.money import NANO_PER_USD
 from toolorchestra.training.evaluate.records import Episode
-from toolorchestra.training.evaluate.statistics import Drawing, Interval, Part, ratio_of_sums
+from toolorchestra.worlds.statistics import Drawing, Interval, Part, ratio_of_sums
 
 Episodes: TypeAlias = Sequence[Episode]
 TaskId: TypeAlias = tuple[str, str, str]  # suite, task, preference

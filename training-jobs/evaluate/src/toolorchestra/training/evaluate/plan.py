@@ -16,7 +16,7 @@ from toolorchestra.core.money import NanoUsd, parse_usd
 from toolorchestra.core.resources.meta import Usd
 from toolorchestra.training.evaluate.errors import InvalidPlanError, problems_of
 from toolorchestra.training.evaluate.report import Plan as Shown
-from toolorchestra.training.evaluate.statistics import Drawing, Gate
+from toolorchestra.worlds.statistics import Drawing, Gate
 
 ROUTERS: Final = (
     "golden",

@@ -17,7 +17,7 @@ from toolorchestra.core.rewards.yardstick import Yardstick
 from toolorchestra.training.evaluate.errors import InvalidPlanError
 from toolorchestra.training.evaluate.measures import Episodes, cluster_of, dollars, task_id
 from toolorchestra.training.evaluate.records import Episode
-from toolorchestra.training.evaluate.statistics import Drawing, Interval, Part, ratio_of_sums
+from toolorchestra.worlds.statistics import Drawing, Interval, Part, ratio_of_sums
 
 Aspect: TypeAlias = Literal["cost", "latency"]
 MS_PER_MINUTE: Final = 60_000

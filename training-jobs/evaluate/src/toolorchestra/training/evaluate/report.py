@@ -29,7 +29,7 @@ from toolorchestra.training.evaluate.measures import (
 from toolorchestra.training.evaluate.parts import PartRow, SkillRow, Worst, part_rows, worst_cases
 from toolorchestra.training.evaluate.preferences import Dial, PreferenceScores, dials, preference_scores
 from toolorchestra.training.evaluate.records import Episode, ErrorKind, Recorded, Stopped
-from toolorchestra.training.evaluate.statistics import Drawing, Gate, Interval, holm, randomisation_p
+from toolorchestra.worlds.statistics import Drawing, Gate, Interval, holm, randomisation_p
 
 DISTRIBUTION: Final = "toolorchestra-evaluate"
 FEW_CLUSTERS: Final = 40

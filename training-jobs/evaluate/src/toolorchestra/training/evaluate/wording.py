@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from toolorchestra.training.evaluate.statistics import Interval
+from toolorchestra.worlds.statistics import Interval
 
 UNKNOWN: Final = "–"
 _LEAST_P: Final = 0.001

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from toolorchestra.training.evaluate.statistics import (
+from toolorchestra.worlds.statistics import (
     Drawing,
     Gate,
     Interval,

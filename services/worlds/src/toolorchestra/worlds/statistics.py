@@ -1,8 +1,9 @@
-"""How sure a figure is: intervals over clusters, paired comparisons, correction for many of them, and the gate.
+"""How sure a figure over tasks is: intervals over clusters, paired comparisons, correction for many of them, and the gate.
 
 Tasks of one intent (questions on one document) rise and fall together, so whole clusters are drawn, never tasks. Every rate
 is a ratio of sums. Intervals are expanded percentile intervals (Hesterberg 2015, arXiv 1411.5279, section 5.3), which keep
 their level with few clusters; p-values come from flipping the signs of whole clusters (Fisher's randomisation test).
+Needs numpy, the extra ``statistics``; playing worlds does not.
 """
 
 import math
