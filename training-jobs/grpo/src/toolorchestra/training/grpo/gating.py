@@ -1,22 +1,53 @@
-"""The gate: a checkpoint against the oracle on route tasks that no training has seen, greedily, in solved tasks and dollars.
+"""The gate: a checkpoint against an oracle on tasks that no training has seen, greedily, in solved tasks and dollars.
 
-Never on the reward: a policy that always asks the expert may have a high one.
+Never on the reward: a policy that always asks the expert may have a high one. This is the gate of route tasks, and what any
+gate is.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
+
+from typing_extensions import override
 
 from toolorchestra.core.money import parse_usd
 from toolorchestra.training.grpo.rollouts import Engine, Episode, Seat
+from toolorchestra.training.grpo.scenes import Scene
 from toolorchestra.training.grpo.settings import GateSettings
 from toolorchestra.training.grpo.tiny.routes import Draw, RouteTask
 from toolorchestra.training.grpo.tiny.staging import oracle, scene_of, worths
 
 AT_ONCE: Final = 100
 EQUAL: Final = 1e-9
+
+
+class Score(Protocol):
+    """What a policy came to on unseen tasks."""
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        ...
+
+    def sentence(self) -> str:
+        """In words."""
+        ...
+
+
+S = TypeVar("S", bound=Score)
+
+
+class Gate(Protocol[S]):
+    """What a checkpoint must pass to be published."""
+
+    def score(self, engine: Engine) -> S:
+        """Play unseen tasks greedily."""
+        ...
+
+    def failures(self, score: S) -> list[str]:
+        """Why a score does not pass; empty if it does."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +84,28 @@ class RouteScore:
         """As JSON."""
         return asdict(self)
 
+    def sentence(self) -> str:
+        """In words."""
+        return (
+            f"{self.solved:.1%} of {self.tasks} unseen tasks solved at {self.cost_over_oracle:.2f} times the oracle's cost, "
+            f"{self.best_route:.1%} by the best route"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RouteGate(Gate[RouteScore]):
+    """On route tasks that are held out."""
+
+    settings: GateSettings
+
+    @override
+    def score(self, engine: Engine) -> RouteScore:
+        return route_score(engine, Draw(self.settings.seed, held_out=True), self.settings.tasks)
+
+    @override
+    def failures(self, score: RouteScore) -> list[str]:
+        return failures(score, self.settings)
+
 
 def route_score(engine: Engine, draw: Draw, count: int) -> RouteScore:
     """Play ``count`` tasks of a draw greedily."""
@@ -62,9 +115,13 @@ def route_score(engine: Engine, draw: Draw, count: int) -> RouteScore:
 
 def play_greedily(engine: Engine, tasks: Sequence[RouteTask]) -> list[Episode]:
     """One episode per task at temperature 0."""
-    seats = [Seat(scene_of(task, temperature=0.0)) for task in tasks]
-    parts = [seats[start : start + AT_ONCE] for start in range(0, len(seats), AT_ONCE)]
-    return [episode for part in parts for episode in asyncio.run(engine.play(part))]
+    return played(engine, [scene_of(task, temperature=0.0) for task in tasks])
+
+
+def played(engine: Engine, scenes: Sequence[Scene]) -> list[Episode]:
+    """One episode per scene, so many at once."""
+    parts = [scenes[start : start + AT_ONCE] for start in range(0, len(scenes), AT_ONCE)]
+    return [episode for part in parts for episode in asyncio.run(engine.play([Seat(scene) for scene in part]))]
 
 
 def failures(score: RouteScore, gate: GateSettings) -> list[str]:

@@ -3,7 +3,7 @@
 from toolorchestra.core.errors import InvalidRequestError
 from toolorchestra.core.money import format_usd
 from toolorchestra.core.policies.history import price_tag
-from toolorchestra.training.grpo.assembly import grouping_of
+from toolorchestra.training.grpo.assembly import grouping_of, tasks_of
 from toolorchestra.training.grpo.checkpoints import load
 from toolorchestra.training.grpo.grouping import Group
 from toolorchestra.training.grpo.records import written
@@ -12,10 +12,10 @@ from toolorchestra.training.grpo.settings import TrainingSettings
 
 async def peek(settings: TrainingSettings, task: int, episodes: int) -> str:
     """Play one group of a task as the run would, and show it. Raises InvalidRequestError for a task that is not there."""
-    tasks = settings.tasks
-    if not 0 <= task < tasks.count:
-        raise InvalidRequestError(f"there is no task {task}", param="TASK", hint=f"0 to {tasks.count - 1}")
-    grouping = grouping_of(settings, load(settings.model), size=episodes)
+    tasks = tasks_of(settings)
+    if not 0 <= task < len(tasks.source):
+        raise InvalidRequestError(f"there is no task {task}", param="TASK", hint=f"0 to {len(tasks.source) - 1}")
+    grouping = grouping_of(settings, load(settings.model), tasks, size=episodes)
     return shown(*await grouping.play([task], step=0))
 
 

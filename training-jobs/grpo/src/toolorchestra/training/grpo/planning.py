@@ -18,10 +18,10 @@ def dry_run(settings: TrainingSettings) -> dict[str, Any]:
     Raises InvalidRunError for whatever would stop the run before its first step.
     """
     loaded = load(settings.model)
-    tasks, rollout = settings.tasks, settings.rollout
+    rollout = settings.rollout
     grouping = grouping_of(settings, loaded)
     began = monotonic()
-    groups = asyncio.run(grouping.play(range(min(rollout.groups_per_step, tasks.count)), step=0))
+    groups = asyncio.run(grouping.play(range(min(rollout.groups_per_step, len(grouping.source))), step=0))
     seconds = monotonic() - began
     episodes = [episode for group in groups for episode in group.episodes]
     steps, longest = settings.optimiser.steps, max(len(episode.trajectory.ids) for episode in episodes)

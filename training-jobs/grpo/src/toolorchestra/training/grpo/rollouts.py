@@ -76,7 +76,7 @@ class Engine:
         opened = scene.opened.model_copy(update={"explored": seat.explored})
         models = _Policy(table, trajectory, self.own_token_ms, seat)
         try:
-            ended = await play(scene.revision, opened, models=models, executor=scene.executor())
+            ended = await play(scene.revision, opened, models=models, executor=scene.executor(), user=scene.user)
         finally:
             table.leave()
         outcome = scene.judge(ended.state)

@@ -10,6 +10,7 @@ from toolorchestra.core.loop.state import State
 from toolorchestra.core.revision import Revision
 from toolorchestra.core.rewards.episodes import EpisodeOutcome
 from toolorchestra.core.rewards.yardstick import Yardstick
+from toolorchestra.worlds.playing import User
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Scene:
     judge: Callable[[State], EpisodeOutcome]
     yardstick: Yardstick
     explorable: tuple[str, ...]
+    user: User | None = None  # who answers calls of the client's own tools
 
 
 class Source(Protocol):

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from toolorchestra.core.resources.meta import Usd
 from toolorchestra.core.rewards.forms import Form
 from toolorchestra.core.rewards.groups import EXPLORED_SHARE
 from toolorchestra.training.grpo.errors import InvalidRunError
@@ -33,6 +34,37 @@ class RouteTasks(Settings):
     count: int = Field(default=20_000, ge=1, description="Tasks.")
     seed: int = Field(default=10, description="Of all draws.")
     flipped: float = Field(default=0.3, ge=0, le=1, description="Share of tasks whose prices come from the whole ladder.")
+
+
+class WorldTasks(Settings):
+    """Tasks of built worlds, with simulated experts, their prices and the tools on offer drawn anew for each."""
+
+    kind: Literal["worlds"]
+    folders: tuple[str, ...] = Field(min_length=1, description="Folders of worlds, or of sets of worlds.")
+    split: tuple[str, ...] = Field(default=("train",), min_length=1, description="Only tasks with one of these tags.")
+    held_out: tuple[str, ...] = Field(
+        default=("heldout-intent", "heldout-template", "heldout-domain", "test"),
+        min_length=1,
+        description="The gate's tasks have one of these tags, and none of `split`.",
+    )
+    draws: int = Field(default=4, ge=1, description="How often each task is staged, every time with other experts.")
+    seed: int = Field(default=10, description="Of all draws.")
+    repriced: float = Field(default=0.3, ge=0, le=1, description="Share of tasks whose experts cost an eighth to eight times.")
+    renamed: float = Field(default=0.3, ge=0, le=1, description="Share of tasks whose tools have names that tell nothing.")
+    most_tools: int = Field(default=12, ge=4, le=64, description="Functions in a prompt, unless a task needs more.")
+    turns: int = Field(default=40, ge=2, le=50, description="Most turns of an episode.")
+    output_tokens: int = Field(default=512, ge=16, le=131_072, description="Most tokens of a turn.")
+    timeout_s: int = Field(default=3_600, ge=1, le=86_400, description="Longest time of an episode, on the virtual clock.")
+    own_input_usd: Usd = Field(default="0", description="What a million tokens that the manager reads cost, in US dollars.")
+    own_output_usd: Usd = Field(default="0", description="The same of tokens that it writes.")
+    licences: tuple[str, ...] = Field(default=(), description="Of the worlds; stand in the checkpoint's manifest.")
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        """What is trained on is not judged by."""
+        if both := set(self.split) & set(self.held_out):
+            raise ValueError(f"held_out: {min(both)!r} is in split as well")
+        return self
 
 
 class RolloutSettings(Settings):
@@ -80,7 +112,7 @@ class TrainingSettings(Settings):
 
     title: str = Field(default="GRPO", max_length=200)
     model: ModelSettings
-    tasks: RouteTasks
+    tasks: RouteTasks | WorldTasks = Field(discriminator="kind")
     rollout: RolloutSettings = RolloutSettings()
     processes: int = Field(default=1, ge=1, description="How many train together, started by torchrun; one per device.")
     form: Form = Field(default=Form.REFERENCE, description="Of the reward: reference, paper or gdpo.")

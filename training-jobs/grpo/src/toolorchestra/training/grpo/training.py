@@ -23,15 +23,14 @@ from typing_extensions import override
 
 from toolorchestra.core.policyformat import FORMAT_HASH
 from toolorchestra.training.grpo import trl as seam
-from toolorchestra.training.grpo.assembly import grouping_of
+from toolorchestra.training.grpo.assembly import Tasks, grouping_of, tasks_of
 from toolorchestra.training.grpo.checkpoints import Loaded, load, publish
-from toolorchestra.training.grpo.gating import RouteScore, failures, route_score
+from toolorchestra.training.grpo.gating import Gate, Score
 from toolorchestra.training.grpo.grouping import Figures, Group, Grouping, Schedule
 from toolorchestra.training.grpo.ranks import Place, any_of, gathered, place
 from toolorchestra.training.grpo.records import group_record
 from toolorchestra.training.grpo.rollouts import Engine
 from toolorchestra.training.grpo.settings import TrainingSettings
-from toolorchestra.training.grpo.tiny.routes import Draw
 
 MODEL: Final = "model"
 METRICS: Final = "metrics.jsonl"
@@ -49,8 +48,8 @@ class Trained:
     Without a gate there are no scores, and a run that was told to stop has none from after it.
     """
 
-    before: RouteScore | None
-    after: RouteScore | None
+    before: Score | None
+    after: Score | None
     reasons: tuple[str, ...]
     seconds: float
     steps: int
@@ -74,37 +73,42 @@ class Run:
         seam.check_trl()
         settings = self.settings
         self._take_place()
+        tasks = tasks_of(settings)
         loaded = load(settings.model)
         self.folder.mkdir(parents=True, exist_ok=True)
         set_seed(settings.seed)
-        grouping = grouping_of(settings, loaded)
-        before = self._score(grouping.engine, "before")
+        grouping = grouping_of(settings, loaded, tasks)
+        before = self._score(tasks.gate, grouping.engine, "before")
         began = monotonic()
         steps = self._steps(loaded, grouping)
         seconds = monotonic() - began
-        after = self._score(grouping.engine, f"after {steps} steps in {seconds:.0f} s") if self.stopped is None else None
-        return self._finish(loaded, Trained(before, after, self._reasons(after), seconds, steps, self.stopped, None))
+        after = (
+            self._score(tasks.gate, grouping.engine, f"after {steps} steps in {seconds:.0f} s")
+            if self.stopped is None
+            else None
+        )
+        reasons = self._reasons(tasks.gate, after)
+        return self._finish(loaded, tasks, Trained(before, after, reasons, seconds, steps, self.stopped, None))
 
     def _take_place(self) -> None:
         self.place = place(self.settings.processes)
         if not self.place.is_first:
             self.tell = _nothing
 
-    def _score(self, engine: Engine, when: str) -> RouteScore | None:
-        gate = self.settings.gate
+    def _score(self, gate: Gate[Any] | None, engine: Engine, when: str) -> Score | None:
         if gate is None:
             return None
-        score = route_score(engine, Draw(gate.seed, held_out=True), gate.tasks)
-        self.tell(f"{when}: {sentence(score)}")
+        score: Score = gate.score(engine)
+        self.tell(f"{when}: {score.sentence()}")
         return score
 
-    def _reasons(self, after: RouteScore | None) -> tuple[str, ...]:
+    def _reasons(self, gate: Gate[Any] | None, after: Score | None) -> tuple[str, ...]:
         """Why nothing is published; empty if something is."""
         if self.stopped is not None:
             return (self.stopped,)
-        if after is None or self.settings.gate is None:
+        if after is None or gate is None:
             return ("there is no gate to pass",)
-        return tuple(failures(after, self.settings.gate))
+        return tuple(gate.failures(after))
 
     def _steps(self, loaded: Loaded, grouping: Grouping) -> int:
         settings, count = self.settings, len(grouping.source)
@@ -124,25 +128,25 @@ class Run:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         return int(trainer.state.global_step)
 
-    def _finish(self, loaded: Loaded, trained: Trained) -> Trained:
+    def _finish(self, loaded: Loaded, tasks: Tasks, trained: Trained) -> Trained:
         """Publish what passed, and write the report in any case; one process does so for all."""
         model = None if trained.reasons else self.folder / MODEL
         done = replace(trained, model=model)
         if not self.place.is_first:
             return done
         if model is not None:
-            publish(loaded.model, loaded.codec.tokenizer, model, self._manifest(loaded, trained))
+            publish(loaded.model, loaded.codec.tokenizer, model, self._manifest(loaded, tasks, trained))
         self.tell(f"published {model}" if model else f"not published: {'; '.join(trained.reasons)}")
         (self.folder / REPORT).write_text(json.dumps(report_of(done, self.settings), indent=2) + "\n")
         return done
 
-    def _manifest(self, loaded: Loaded, trained: Trained) -> dict[str, Any]:
+    def _manifest(self, loaded: Loaded, tasks: Tasks, trained: Trained) -> dict[str, Any]:
         return {
             "formatHash": FORMAT_HASH,
             "from": {"path": self.settings.model.path, "manifest": dict(loaded.manifest)},
             "settings": self.settings.model_dump(mode="json"),
             "scores": {"before": document_of(trained.before), "after": document_of(trained.after)},
-            "licences": ["route tasks are generated by this program and carry no licence of others"],
+            "data": tasks.manifest,
         }
 
 
@@ -256,15 +260,7 @@ def forget_after(metrics: Path, step: int) -> None:
         metrics.write_text("".join(f"{line}\n" for line in kept))
 
 
-def sentence(score: RouteScore) -> str:
-    """A score in words."""
-    return (
-        f"{score.solved:.1%} of {score.tasks} unseen tasks solved at {score.cost_over_oracle:.2f} times the oracle's cost, "
-        f"{score.best_route:.1%} by the best route"
-    )
-
-
-def document_of(score: RouteScore | None) -> dict[str, Any] | None:
+def document_of(score: Score | None) -> dict[str, Any] | None:
     """A score as JSON, where one was taken."""
     return score.document() if score is not None else None
 

@@ -38,6 +38,7 @@ class Routes(Source):
 
     draw: Draw
     count: int
+    temperature: float = TEMPERATURE
 
     @override
     def __len__(self) -> int:
@@ -45,7 +46,7 @@ class Routes(Source):
 
     @override
     def scene(self, number: int) -> Scene:
-        return scene_of(self.draw.task(number))
+        return scene_of(self.draw.task(number), temperature=self.temperature)
 
 
 def scene_of(task: RouteTask, *, temperature: float = TEMPERATURE) -> Scene:
