@@ -206,6 +206,7 @@ def test_a_row_of_the_wrong_shape_is_named_with_its_line(broken, tmp_path, capsy
     [
         (lambda one: one | {"golden": []}, "golden: "),
         (lambda one: one | {"golden": [{"id": "c1", "tool": "fly", "arguments": {}}]}, "the tool 'fly' is not in this world"),
+        (lambda one: one | {"user": one["user"] | {"preference": {"weights": {"cost": 2}}}}, "user.preference.weights.cost: "),
         (lambda one: one | {"world": "cinema"}, "it is a task of the world 'cinema'"),
     ],
 )

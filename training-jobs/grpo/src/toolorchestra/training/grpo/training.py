@@ -24,6 +24,7 @@ from typing_extensions import override
 from toolorchestra.core.policyformat import FORMAT_HASH
 from toolorchestra.training.grpo import trl as seam
 from toolorchestra.training.grpo.assembly import Tasks, grouping_of, tasks_of
+from toolorchestra.training.grpo.beginning import Free, check_room, check_same, free_bytes
 from toolorchestra.training.grpo.checkpoints import Loaded, load, publish
 from toolorchestra.training.grpo.gating import Gate, Score
 from toolorchestra.training.grpo.grouping import Figures, Group, Grouping, Schedule
@@ -65,6 +66,7 @@ class Run:
     folder: Path
     tell: Tell = print
     show: Show = lambda _: None
+    free: Free = free_bytes
     stopped: str | None = field(default=None)
     place: Place = field(default=Place(0, 1), init=False)
 
@@ -76,6 +78,9 @@ class Run:
         tasks = tasks_of(settings)
         loaded = load(settings.model)
         self.folder.mkdir(parents=True, exist_ok=True)
+        check_room(loaded.model, self.folder, keep=settings.checkpoint.keep, free=self.free)
+        if self.place.is_first:
+            check_same(self.folder, settings, goes_on=newest_checkpoint(self.folder) is not None)
         set_seed(settings.seed)
         grouping = grouping_of(settings, loaded, tasks)
         before = self._score(tasks.gate, grouping.engine, "before")
