@@ -1,6 +1,5 @@
 """A run that is killed goes on from its newest checkpoint as if nothing had happened, digit for digit."""
 
-import asyncio
 import json
 import os
 import signal
@@ -11,32 +10,17 @@ import time
 import pytest
 import yaml
 
-from toolorchestra.training.grpo.checkpoints import publish
-from toolorchestra.training.grpo.supervised import Course, teach
-from toolorchestra.training.grpo.tiny.model import build_model
-from toolorchestra.training.grpo.tiny.routes import Draw
-from toolorchestra.training.grpo.tiny.warmstart import record
+from tests.training.taught import SEED, TASKS
 
 STEPS = 8
-TASKS = 4
-
-
-@pytest.fixture(scope="module")
-def model(codec, tmp_path_factory):
-    """A model that knows what a few tasks want by heart, half of the time: enough for groups that differ."""
-    found = build_model(len(codec.tokenizer), codec.stop, codec.pad, hidden=64, layers=2, seed=3)
-    tasks = [Draw(10).task(number) for number in range(TASKS)]
-    conversations = [asyncio.run(record(task, card, codec)) for task in tasks for card in task.cards]
-    teach(found, conversations, Course(steps=150, batch=20, learning_rate=3e-3), tell=lambda _: None)
-    return publish(found, codec.tokenizer, tmp_path_factory.mktemp("model") / "taught", {})
 
 
 @pytest.fixture
-def run(tmp_path, model):
+def run(tmp_path, taught):
     """Writes the run's file; starts it into a folder."""
     settings = {
-        "model": {"path": str(model)},
-        "tasks": {"kind": "routes", "count": TASKS, "seed": 10},
+        "model": {"path": str(taught)},
+        "tasks": {"kind": "routes", "count": TASKS, "seed": SEED},
         "rollout": {"group_size": 4, "groups_per_step": 2},
         "optimiser": {"steps": STEPS},
         "checkpoint": {"every": 2},

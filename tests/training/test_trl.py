@@ -1,5 +1,8 @@
 """What TRL makes of a batch: the tokens that carry loss are the policy's own, and the advantages are ours, unchanged."""
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 from datasets import Dataset
@@ -32,6 +35,28 @@ class Seen(GRPOTrainer):
         return super()._compute_loss(model, inputs)
 
 
+class SeenCorrecting(Seen, seam.CorrectingTrainer):
+    """The same of what a server sampled."""
+
+
+def one_step(kind, grouping, model, tmp_path):
+    """A trainer after one step of eight episodes, and what was heard of them."""
+    heard = []
+    trainer = kind(
+        model=model,
+        reward_funcs=[seam.advantage_reward],
+        args=seam.config(**trainer_arguments(SETTINGS, tmp_path) | {"save_strategy": "no", "report_to": []}),
+        train_dataset=Dataset.from_dict({"prompt": [str(n) for n in range(20)]}),
+        processing_class=grouping.engine.codec.tokenizer,
+        rollout_func=seam.rollout_function(
+            grouping, Schedule(20, 1), lambda groups, figures, step: heard.append((groups, figures))
+        ),
+    )
+    trainer.train()
+    ((groups, figures),) = heard
+    return trainer, [episode for group in groups for episode in group.episodes], figures
+
+
 def test_the_installed_trl_is_the_one_that_the_seam_was_written_for():
     seam.check_trl()
 
@@ -39,23 +64,10 @@ def test_the_installed_trl_is_the_one_that_the_seam_was_written_for():
 def test_own_tokens_and_advantages_reach_the_loss_unchanged(codec, random_model, tmp_path, monkeypatch):
     engine = Engine(LocalPolicy(random_model, codec, seed=1), codec)
     grouping = Grouping(Routes(Draw(5), 20), engine, 4, seed=1)
-    heard = []
     # Untrained, every episode is wrong and every group alike: advantages are drawn instead.
     given = iter(range(1, 9))
     monkeypatch.setattr(seam, "_advantages", lambda group: [(episode, next(given) - 4.5) for episode in group.episodes])
-    trainer = Seen(
-        model=random_model,
-        reward_funcs=[seam.advantage_reward],
-        args=seam.config(**trainer_arguments(SETTINGS, tmp_path) | {"save_strategy": "no", "report_to": []}),
-        train_dataset=Dataset.from_dict({"prompt": [str(n) for n in range(20)]}),
-        processing_class=codec.tokenizer,
-        rollout_func=seam.rollout_function(
-            grouping, Schedule(20, 1), lambda groups, figures, step: heard.append((groups, figures))
-        ),
-    )
-    trainer.train()
-    ((groups, figures),) = heard
-    episodes = [episode for group in groups for episode in group.episodes]
+    trainer, episodes, figures = one_step(Seen, grouping, random_model, tmp_path)
     wanted = torch.tensor([n - 4.5 for n in range(1, 9)])
     centred = wanted - wanted.view(2, 4).mean(dim=1, keepdim=True).expand(2, 4).reshape(-1)
     order = [_row(trainer.given, episode, codec) for episode in episodes]
@@ -65,6 +77,27 @@ def test_own_tokens_and_advantages_reach_the_loss_unchanged(codec, random_model,
         own = (trainer.given["completion_mask"][row] * trainer.given["tool_mask"][row]).sum()
         assert own == sum(episode.trajectory.own)
     assert figures.right == 0
+
+
+class Shifted(LocalPolicy):
+    """Says of each turn's first token that it was less likely than it was, by a tenth."""
+
+    async def write(self, turns):
+        return [
+            replace(one, logprobs=[one.logprobs[0] - math.log(1.1), *one.logprobs[1:]]) for one in await super().write(turns)
+        ]
+
+
+def test_what_a_server_sampled_is_weighed_and_what_exploration_wrote_is_not(codec, random_model, tmp_path):
+    engine = Engine(Shifted(random_model, codec, seed=1), codec)
+    grouping = Grouping(Routes(Draw(5), 20), engine, 4, seed=1, explored=0.5)
+    trainer, episodes, _ = one_step(SeenCorrecting, grouping, random_model, tmp_path)
+    explored = [episode for episode in episodes if episode.explored]
+    assert len(explored) == 4
+    for episode in episodes:
+        row = _row(trainer.given, episode, codec)
+        weight = trainer.given["importance_sampling_ratio"][row].item()
+        assert weight == pytest.approx(1.1**episode.trajectory.turns, rel=1e-3)
 
 
 def _row(given, episode, codec):

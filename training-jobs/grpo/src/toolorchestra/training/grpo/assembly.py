@@ -9,11 +9,13 @@ from toolorchestra.training.grpo.errors import InvalidRunError
 from toolorchestra.training.grpo.gating import Gate, RouteGate
 from toolorchestra.training.grpo.grouping import Grouping
 from toolorchestra.training.grpo.local_policy import LocalPolicy
+from toolorchestra.training.grpo.policies import PolicyBackend
 from toolorchestra.training.grpo.rollouts import Engine
 from toolorchestra.training.grpo.scenes import Source
-from toolorchestra.training.grpo.settings import TrainingSettings, WorldTasks
+from toolorchestra.training.grpo.settings import TrainingSettings, VllmBackend, WorldTasks
 from toolorchestra.training.grpo.tiny.routes import Draw
 from toolorchestra.training.grpo.tiny.staging import Routes
+from toolorchestra.training.grpo.vllm_policy import VllmPolicy
 from toolorchestra.training.grpo.worlds.gating import WorldGate
 from toolorchestra.training.grpo.worlds.reading import manifest_of, read_companies
 from toolorchestra.training.grpo.worlds.staging import WorldScenes
@@ -50,14 +52,21 @@ def _worlds(tasks: WorldTasks, settings: TrainingSettings) -> Tasks:
 
 
 def grouping_of(settings: TrainingSettings, loaded: Loaded, tasks: Tasks | None = None, *, size: int | None = None) -> Grouping:
-    """The run's tasks, played by its model in this process, in groups of ``size`` (default: the run's)."""
+    """The run's tasks, played by its model, in groups of ``size`` (default: the run's)."""
     rollout = settings.rollout
-    policy = LocalPolicy(loaded.model, loaded.codec, seed=settings.seed)
     return Grouping(
         source=(tasks or tasks_of(settings)).source,
-        engine=Engine(policy, loaded.codec, own_token_ms=rollout.own_token_ms),
+        engine=Engine(policy_of(settings, loaded), loaded.codec, own_token_ms=rollout.own_token_ms),
         size=size or rollout.group_size,
         seed=settings.seed,
         form=settings.form,
         explored=rollout.explored,
     )
+
+
+def policy_of(settings: TrainingSettings, loaded: Loaded) -> PolicyBackend:
+    """Who samples: this process, or a server that is sent the adapter of each step."""
+    backend = settings.rollout.backend
+    if isinstance(backend, VllmBackend):
+        return VllmPolicy(loaded.model, loaded.codec, backend, temperature=settings.rollout.temperature)
+    return LocalPolicy(loaded.model, loaded.codec, seed=settings.seed)

@@ -9,22 +9,24 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from toolorchestra.core.policyformat import FORMAT_HASH
 from toolorchestra.training.grpo.errors import InvalidRunError
-from toolorchestra.training.grpo.settings import ModelSettings
+from toolorchestra.training.grpo.settings import LoraSettings, ModelSettings
 from toolorchestra.training.grpo.tokens import HfCodec
 
 MANIFEST: Final = "toolorchestra.json"
+ADAPTER: Final = "adapter"  # folder in a published checkpoint: what was trained, where that was an adapter
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A model that can be trained, with its codec and the manifest it came with (empty for a foreign one)."""
 
-    model: PreTrainedModel
+    model: PreTrainedModel | PeftModel
     codec: HfCodec
     manifest: Mapping[str, Any]
 
@@ -70,16 +72,31 @@ def load(settings: ModelSettings) -> Loaded:
         codec = HfCodec(AutoTokenizer.from_pretrained(folder))
     except (OSError, ValueError, SafetensorError) as error:
         raise InvalidRunError(f"model.path: {folder} cannot be loaded: {error}", param="model.path") from error
-    return Loaded(model, codec, manifest_of(folder))
+    return Loaded(adapted(model, settings.lora) if settings.lora else model, codec, manifest_of(folder))
 
 
-def publish(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path, manifest: Mapping[str, Any]) -> Path:
-    """Write a checkpoint as a whole or not at all, with its manifest and the hashes of its files."""
+def adapted(model: PreTrainedModel, lora: LoraSettings) -> PeftModel:
+    """The model with a new adapter, which alone can be trained; its weights are drawn from torch's global generator."""
+    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules="all-linear", task_type="CAUSAL_LM")
+    return get_peft_model(model, config)
+
+
+def publish(
+    model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerFast, folder: Path, manifest: Mapping[str, Any]
+) -> Path:
+    """Write a checkpoint as a whole or not at all, with its manifest and the hashes of its files.
+
+    An adapter is written beside the whole model, and merged into it: ``model`` has none afterwards.
+    """
     draft = folder.with_name(f"{folder.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
+    if isinstance(model, PeftModel):
+        model.save_pretrained(draft / ADAPTER)
+        model = model.merge_and_unload()
     model.save_pretrained(draft)
     tokenizer.save_pretrained(draft)
-    hashes = {file.name: _sha256(file) for file in sorted(draft.iterdir())}
+    files = sorted(file for file in draft.rglob("*") if file.is_file())
+    hashes = {str(file.relative_to(draft)): sha256(file) for file in files}
     whole = {"formatHash": FORMAT_HASH, **manifest, "files": hashes}
     (draft / MANIFEST).write_text(json.dumps(whole, indent=2, sort_keys=True) + "\n")
     shutil.rmtree(folder, ignore_errors=True)
@@ -87,5 +104,6 @@ def publish(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: 
     return folder
 
 
-def _sha256(file: Path) -> str:
+def sha256(file: Path) -> str:
+    """Of a file's bytes, in hexadecimal."""
     return hashlib.sha256(file.read_bytes()).hexdigest()

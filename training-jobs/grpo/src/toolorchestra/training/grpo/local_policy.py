@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import torch
+from peft import PeftModel
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 from typing_extensions import override
@@ -19,7 +20,7 @@ GREEDY_BELOW: Final = 1e-6
 class LocalPolicy(PolicyBackend):
     """Samples from ``model`` as it is now. Rows of a batch are padded on the left, so that all go on at the same place."""
 
-    def __init__(self, model: PreTrainedModel, codec: Codec, *, seed: int) -> None:
+    def __init__(self, model: PreTrainedModel | PeftModel, codec: Codec, *, seed: int) -> None:
         self._model = model
         self._codec = codec
         self._seed = seed

@@ -1,6 +1,6 @@
 """Who writes the policy's turns: a batch of token sequences in, one continued turn of each out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,6 +47,10 @@ class PolicyBackend(Protocol):
     async def write(self, turns: Sequence[Turn]) -> list[Written]:
         """One ``Written`` per turn, in order. Raises UpstreamError when it cannot."""
         ...
+
+    def figures(self) -> Mapping[str, float]:
+        """What it measured of itself when the step began, for the run's metrics."""
+        return {}
 
 
 class PolicyUnavailableError(UpstreamError):

@@ -69,6 +69,8 @@ class Engine:
         table = _Table(self.backend, len(seats), self.gather_s)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._one(seat, table)) for seat in seats]
+        if table.failure is not None:
+            raise table.failure
         return [task.result() for task in tasks]
 
     async def _one(self, seat: Seat, table: "_Table") -> Episode:
@@ -123,16 +125,28 @@ class _Table:
     waiting: list[tuple[Turn, asyncio.Future[Written]]] = field(default_factory=list)
     timer: asyncio.TimerHandle | None = None
     serving: set[asyncio.Task[None]] = field(default_factory=set)
+    failure: BaseException | None = None  # the loop takes it for a wrong answer of the manager, which it is not
 
     async def ask(self, turn: Turn) -> Written:
-        """The turn, written."""
+        """The turn, written. Raises the first failure of the policy, now and from then on."""
+        if self.failure is not None:
+            raise self.failure
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Written] = loop.create_future()
         self.waiting.append((turn, answer))
         if self.timer is None:
             self.timer = loop.call_later(self.gather_s, self._serve)
         self._perhaps()
-        return await answer
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            told = "a turn was not written within the time that a run may take"
+            self._fail(PolicyUnavailableError(told, hint="play fewer episodes a step"))
+            raise
+
+    def _fail(self, error: BaseException) -> None:
+        if self.failure is None:
+            self.failure = error
 
     def leave(self) -> None:
         """One player less to wait for."""
@@ -162,6 +176,7 @@ class _Table:
         try:
             found = await self.backend.write([turn for turn, _ in batch])
         except BaseException as error:  # noqa: BLE001 - whoever asked is told, whatever it was
+            self._fail(error)
             for _, answer in batch:
                 if not answer.done():
                     answer.set_exception(error)

@@ -20,11 +20,19 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class LoraSettings(Settings):
+    """A low-rank adapter beside every linear layer but the last; the model's own weights stay as they are."""
+
+    rank: int = Field(default=16, ge=1, le=512)
+    alpha: int = Field(default=32, ge=1, description="What the adapter adds counts alpha / rank times.")
+
+
 class ModelSettings(Settings):
     """The model to start from."""
 
     path: str = Field(description="Folder of a Hugging Face checkpoint with its tokenizer.")
     dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="What weights are kept and trained in.")
+    lora: LoraSettings | None = Field(default=None, description="None: all weights are trained.")
 
 
 class RouteTasks(Settings):
@@ -34,6 +42,25 @@ class RouteTasks(Settings):
     count: int = Field(default=20_000, ge=1, description="Tasks.")
     seed: int = Field(default=10, description="Of all draws.")
     flipped: float = Field(default=0.3, ge=0, le=1, description="Share of tasks whose prices come from the whole ladder.")
+
+
+class LocalBackend(Settings):
+    """Episodes are sampled in this process."""
+
+    kind: Literal["local"] = "local"
+
+
+class VllmBackend(Settings):
+    """Episodes are sampled by a vLLM server that serves ``model.path``, and gets the adapter of each step."""
+
+    kind: Literal["vllm"]
+    url: str = Field(pattern=r"^https?://", description="Of the server, without /v1.")
+    model: str = Field(description="The name under which it serves model.path.")
+    adapters: str = Field(description="Folder that this process and the server see under the same path, for this run alone.")
+    timeout_s: float = Field(default=600, gt=0, description="Longest wait for one answer.")
+    tolerance: float = Field(
+        default=1e-3, gt=0, description="Most that a log-probability may differ between server and trainer, in nats."
+    )
 
 
 class WorldTasks(Settings):
@@ -70,6 +97,9 @@ class WorldTasks(Settings):
 class RolloutSettings(Settings):
     """How episodes are played."""
 
+    backend: LocalBackend | VllmBackend = Field(
+        default=LocalBackend(), discriminator="kind", description="Who samples: this process, or a vLLM server."
+    )
     group_size: int = Field(default=8, ge=2, le=256, description="Episodes per task.")
     groups_per_step: int = Field(default=12, ge=1, description="Tasks per step and device.")
     temperature: float = Field(default=1.0, gt=0, le=2, description="Of sampling.")
@@ -127,6 +157,13 @@ class TrainingSettings(Settings):
         micro, all_of = self.optimiser.micro_batch, self.rollout.group_size * self.rollout.groups_per_step
         if micro is not None and all_of % micro:
             raise ValueError(f"optimiser.micro_batch: {all_of} episodes a step are not a multiple of {micro}")
+        return self
+
+    @model_validator(mode="after")
+    def _adapter_to_send(self) -> Self:
+        """A server gets the adapter of each step, and nothing else of the model."""
+        if self.rollout.backend.kind == "vllm" and self.model.lora is None:
+            raise ValueError("model.lora: rollout.backend of kind vllm needs one, it is what the server is sent")
         return self
 
 

@@ -18,7 +18,6 @@ from typing import Any, Final
 import torch
 from datasets import Dataset
 from transformers import TrainerCallback, TrainerControl, TrainerState, set_seed
-from trl import GRPOTrainer
 from typing_extensions import override
 
 from toolorchestra.core.policyformat import FORMAT_HASH
@@ -28,6 +27,7 @@ from toolorchestra.training.grpo.beginning import Free, check_room, check_same, 
 from toolorchestra.training.grpo.checkpoints import Loaded, load, publish
 from toolorchestra.training.grpo.gating import Gate, Score
 from toolorchestra.training.grpo.grouping import Figures, Group, Grouping, Schedule
+from toolorchestra.training.grpo.policies import PolicyBackend
 from toolorchestra.training.grpo.ranks import Place, any_of, gathered, place
 from toolorchestra.training.grpo.records import group_record
 from toolorchestra.training.grpo.rollouts import Engine
@@ -75,23 +75,20 @@ class Run:
         seam.check_trl()
         settings = self.settings
         self._take_place()
+        set_seed(settings.seed)  # an adapter is drawn as it is made
         tasks = tasks_of(settings)
         loaded = load(settings.model)
         self.folder.mkdir(parents=True, exist_ok=True)
         check_room(loaded.model, self.folder, keep=settings.checkpoint.keep, free=self.free)
         if self.place.is_first:
             check_same(self.folder, settings, goes_on=newest_checkpoint(self.folder) is not None)
-        set_seed(settings.seed)
         grouping = grouping_of(settings, loaded, tasks)
-        before = self._score(tasks.gate, grouping.engine, "before")
+        before = self._score(tasks.gate, grouping.engine, "before", step=0)
         began = monotonic()
         steps = self._steps(loaded, grouping)
         seconds = monotonic() - began
-        after = (
-            self._score(tasks.gate, grouping.engine, f"after {steps} steps in {seconds:.0f} s")
-            if self.stopped is None
-            else None
-        )
+        told = f"after {steps} steps in {seconds:.0f} s"
+        after = self._score(tasks.gate, grouping.engine, told, step=steps) if self.stopped is None else None
         reasons = self._reasons(tasks.gate, after)
         return self._finish(loaded, tasks, Trained(before, after, reasons, seconds, steps, self.stopped, None))
 
@@ -100,9 +97,10 @@ class Run:
         if not self.place.is_first:
             self.tell = _nothing
 
-    def _score(self, gate: Gate[Any] | None, engine: Engine, when: str) -> Score | None:
+    def _score(self, gate: Gate[Any] | None, engine: Engine, when: str, *, step: int) -> Score | None:
         if gate is None:
             return None
+        engine.backend.begin(step)
         score: Score = gate.score(engine)
         self.tell(f"{when}: {score.sentence()}")
         return score
@@ -117,8 +115,8 @@ class Run:
 
     def _steps(self, loaded: Loaded, grouping: Grouping) -> int:
         settings, count = self.settings, len(grouping.source)
-        watch = _Watch(self, monotonic())
-        trainer = GRPOTrainer(
+        watch = _Watch(self, monotonic(), grouping.engine.backend)
+        trainer = seam.trainer_class(settings.rollout.backend)(
             model=loaded.model,
             reward_funcs=[seam.advantage_reward],
             args=seam.config(**trainer_arguments(settings, self.folder)),
@@ -158,9 +156,10 @@ class Run:
 class _Watch(TrainerCallback):  # type: ignore[misc]  # TRL's base has no types
     """Writes metrics while the run goes on, and ends it by time or by SIGTERM after saving."""
 
-    def __init__(self, run: Run, began: float) -> None:
+    def __init__(self, run: Run, began: float, backend: PolicyBackend) -> None:
         self._run = run
         self._began = began
+        self._backend = backend
         self._newest: Figures | None = None
         self._told_to_stop = False
         self._before = signal.signal(signal.SIGTERM, self._stop)
@@ -186,7 +185,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc]  # TRL's base has no types
     def _write(self, state: TrainerState) -> None:
         if self._newest is None or not self._run.place.is_first:
             return
-        figures = self._newest.document()
+        figures = {**self._newest.document(), **self._backend.figures()}
         line = {"step": state.global_step, "seconds": round(monotonic() - self._began, 2), **figures}
         with (self._run.folder / METRICS).open("a") as file:
             file.write(json.dumps(line) + "\n")

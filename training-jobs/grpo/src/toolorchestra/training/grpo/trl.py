@@ -16,6 +16,8 @@ from trl import GRPOConfig, GRPOTrainer
 from toolorchestra.core.errors import UnavailableError
 from toolorchestra.training.grpo.grouping import Figures, Group, Grouping, Schedule, whole_groups
 from toolorchestra.training.grpo.rollouts import Episode
+from toolorchestra.training.grpo.settings import LocalBackend, VllmBackend
+from toolorchestra.training.grpo.trajectories import Trajectory
 
 VERSION: Final = "1.16"
 ADVANTAGE: Final = "advantage"
@@ -56,10 +58,37 @@ def batch_of(groups: Sequence[Group]) -> Batch:
     return {
         "prompt_ids": [one.ids[: one.prompt] for one in trajectories],
         "completion_ids": [one.ids[one.prompt :] for one in trajectories],
-        "logprobs": [one.logprobs[one.prompt :] for one in trajectories],
+        "logprobs": [_logprobs(one) for one in trajectories],
         "env_mask": [one.own[one.prompt :] for one in trajectories],
         ADVANTAGE: [advantage for _, advantage in episodes],
     }
+
+
+def _logprobs(trajectory: Trajectory) -> list[float | None]:
+    """None for what exploration wrote: nobody sampled it, so there is nothing to correct."""
+    marked = zip(trajectory.logprobs, trajectory.forced, strict=True)
+    return [None if forced else logprob for logprob, forced in marked][trajectory.prompt :]
+
+
+class CorrectingTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL has no types
+    """Weighs each episode by how likely it is to the trainer over how likely it was to the server that sampled it.
+
+    TRL does so only for a vLLM that it drives itself, so it is told that there is one, and that it has the newest weights
+    already: the policy backend sends them when a step begins. Tokens whose log-probability is None take no part.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.use_vllm = True
+
+    @property
+    def _last_loaded_step(self) -> int:
+        return int(self.state.global_step)
+
+
+def trainer_class(backend: LocalBackend | VllmBackend) -> type[GRPOTrainer]:
+    """Which trainer fits who samples: in this process nothing needs to be corrected."""
+    return CorrectingTrainer if isinstance(backend, VllmBackend) else GRPOTrainer
 
 
 def advantage_reward(*, advantage: Sequence[float | None], **_: Any) -> list[float | None]:
