@@ -62,6 +62,7 @@ class RouteScore:
     solved: float
     oracle_solved: float
     cost_nano_usd: float
+    oracle_cost_nano_usd: float
     cost_over_oracle: float
     best_route: float
     routes: dict[str, int]
@@ -75,6 +76,7 @@ class RouteScore:
             solved=sum(episode.rollout.right for episode in episodes) / len(tasks),
             oracle_solved=1.0,  # some tool always knows
             cost_nano_usd=spent / len(tasks),
+            oracle_cost_nano_usd=due / len(tasks),
             cost_over_oracle=spent / due,
             best_route=sum(_is_best(*pair) for pair in zip(tasks, episodes, strict=True)) / len(tasks),
             routes=dict(Counter(_family(*pair) for pair in zip(tasks, episodes, strict=True))),

@@ -8,7 +8,17 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from toolorchestra.core.policies.history import INSTRUCTION
 from toolorchestra.core.policyformat import RULES
-from toolorchestra.training.grpo.tiny.routes import ALIASES, COLOURS, COMMON, DESCRIPTIONS, LATENCIES_MS, PRICES, RARE, THINGS
+from toolorchestra.training.grpo.tiny.routes import (
+    ALIASES,
+    COLOURS,
+    COMMON,
+    DESCRIPTIONS,
+    EXPERTS,
+    LATENCIES_MS,
+    PRICES,
+    RARE,
+    THINGS,
+)
 from toolorchestra.training.grpo.tokens import train_tokenizer
 
 CONTEXT_TOKENS: Final = 512
@@ -20,8 +30,8 @@ FIXED: Final = (
     "(question: string, context?: string) - ",
     "(expression: string) - ",
     "(order: string) - ",
-    ". [",
-    ". [about ",
+    # All lines of a list come to the same number of tokens: what belongs to a name stands at fixed distances from it.
+    *(f"{text} [{'about ' if family in EXPERTS else ''}" for family, text in DESCRIPTIONS.items()),
     " + ",
     ' {"question": "',
     ' {"expression": "',
@@ -59,6 +69,7 @@ def build_model(vocabulary: int, stop: int, pad: int, *, hidden: int = 128, laye
         head_dim=hidden // 4,
         max_position_embeddings=CONTEXT_TOKENS,
         tie_word_embeddings=True,
+        initializer_range=hidden**-0.5,
         rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
         bos_token_id=None,
         eos_token_id=stop,
@@ -84,12 +95,14 @@ def _texts() -> Iterable[str]:
         "quick",
         "the",
     ]
-    words = [*COLOURS, *COMMON, *RARE, *THINGS, *" ".join(DESCRIPTIONS.values()).replace(".", "").split(), *_WORDS]
+    words = [*COLOURS, *COMMON, *RARE, *THINGS, *_WORDS]
     marks = [' {"', '": "', '"}', " + ", "?", "\n", "\n\n", ": ", " [", "]\n", ". [", ": ", ".", " "]
     for _ in range(20):
-        yield "\n".join((*names, *COLOURS, "Knows", "Adds", "Finds"))
+        yield "\n".join((*names, *COLOURS))
         yield "".join(f" {word}" for word in words)
         yield from marks
 
 
-_WORDS: Final = ("is", "the", "of", "order", "please", "cheap", "quick", "cheapest", "quickest", "that", "knows", "s", "turns")
+_WORDS: Final = (
+    "is", "one", "the", "of", "order", "please", "cheap", "quick", "cheapest", "quickest", "that", "knows", "s", "turns",
+)  # fmt: skip

@@ -22,15 +22,16 @@ THINGS: Final = (
 )  # fmt: skip
 COMMON: Final = ("colour", "size", "use", "shape")
 RARE: Final = ("origin", "weight", "founder", "age")
-# What tools are called, drawn anew for every task: a name tells nothing.
+# What tools are called, drawn anew for every task: a name tells nothing. The last ones are for tests alone.
 ALIASES: Final = (
     "falcon", "marble", "copper", "harbor", "meadow", "silver", "timber", "velvet", "walnut", "winter", "summit", "spring",
     "shadow", "rocket", "raven", "quartz", "prairie", "pepper", "pearl", "otter", "onyx", "nectar", "mint", "maple", "lotus",
     "lemon", "kelp", "jasper", "ivory", "hazel", "granite", "ginger", "frost", "fjord", "ember", "dune", "delta", "cobalt",
     "cedar", "amber",
 )  # fmt: skip
+NEW_ALIASES: Final = ALIASES[-10:]
 # US dollars a call, and milliseconds: a ladder, so that a tag is one token of the tiny vocabulary.
-PRICES: Final = ("0.0001", "0.0002", "0.0005", "0.001", "0.002", "0.005", "0.01", "0.02", "0.05", "0.1")
+PRICES: Final = ("0.0001", "0.0002", "0.0005", "0.001", "0.002", "0.005", "0.01", "0.02", "0.05", "0.10")
 LATENCIES_MS: Final = (100, 200, 500, 1_000, 2_000, 5_000, 10_000)
 HELD_OUT: Final = 5  # every fifth question is for tests alone
 
@@ -65,6 +66,7 @@ DESCRIPTIONS: Final = {
     Family.COMMON: "Knows common things.",
     Family.RARE: "Knows common and rare things.",
 }
+EXPERTS: Final = (Family.COMMON, Family.RARE)
 # Where on the ladders a family usually stands; a flipped task draws from the whole ladders.
 _USUAL: Final = {Family.CALCULATOR: (0, 4), Family.REGISTER: (0, 4), Family.COMMON: (1, 6), Family.RARE: (5, 10)}
 
@@ -80,7 +82,7 @@ class Card:
 
     @property
     def is_expert(self) -> bool:
-        return self.family in (Family.COMMON, Family.RARE)
+        return self.family in EXPERTS
 
     @property
     def usd(self) -> str:
@@ -126,8 +128,9 @@ WISHES: Final = (PLAIN, CHEAP, QUICK)
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """How tasks are drawn. ``held_out``: questions that no training task has. ``flipped``: the share of tasks whose
-    prices come from the whole ladder, so that an expert of rare things may be the cheapest.
+    """How tasks are drawn. ``held_out``: questions and names of tools that no training task has. ``flipped``: the share of
+    tasks whose prices come from the whole ladder, so that an expert of rare things may be the cheapest. ``names``: where names
+    are drawn from, for lessons that must show all of them.
     """
 
     seed: int
@@ -135,17 +138,19 @@ class Draw:
     flipped: float = 0.3
     wishes: Sequence[Wish] = WISHES
     tools: int = 5
+    names: Sequence[str] | None = None
 
     def task(self, number: int) -> RouteTask:
         """Task ``number``; the four kinds take turns."""
         random = Random(f"routes/{self.seed}/{self.held_out}/{number}")
         kind = tuple(Kind)[number % len(Kind)]
-        question, argument, answer = self._question(random, kind)
+        question, argument, answer = self.question(random, kind)
         cards = self._cards(random, kind)
         wish = self.wishes[(number // len(Kind)) % len(self.wishes)]
         return RouteTask(f"{self.seed}/{number}", kind, question, argument, answer, cards, wish)
 
-    def _question(self, random: Random, kind: Kind) -> tuple[str, str, str]:
+    def question(self, random: Random, kind: Kind) -> tuple[str, str, str]:
+        """A question, what its own tool must be asked, and the answer."""
         while True:
             question, argument, answer = _QUESTIONS[kind](random)
             if held_out(question) == self.held_out:
@@ -158,7 +163,7 @@ class Draw:
         more = [random.choice(tuple(Family)) for _ in range(self.tools - len(Family))]
         families = [fitting, *random.sample(others, min(self.tools - 1, len(others))), *more]
         usual = random.random() >= self.flipped
-        names = random.sample(ALIASES, len(families))
+        names = random.sample(self.names or (NEW_ALIASES if self.held_out else ALIASES[: -len(NEW_ALIASES)]), len(families))
         cards = [_card(random, name, family, usual=usual) for name, family in zip(names, families, strict=True)]
         return tuple(sorted(cards, key=lambda card: card.name))
 

@@ -28,7 +28,7 @@ MANAGER: Final = "manager"
 MODEL: Final = "routes"
 UNUSED_URL: Final = "http://127.0.0.1:9/v1"  # nothing is sent there: the manager is in this process
 TEMPERATURE: Final = 1.0
-LIMITS: Final = Limits(max_turns=4, max_output_tokens=48, timeout_ms=120_000)
+LIMITS: Final = Limits(max_turns=4, max_output_tokens=24, timeout_ms=120_000)
 _ARGUMENTS: Final = {Family.CALCULATOR: "expression", Family.REGISTER: "order"}
 
 

@@ -17,7 +17,7 @@ from toolorchestra.core.policyformat import output_of
 from toolorchestra.core.pricing import Usage
 from toolorchestra.core.resources.orchestrator import Weights
 from toolorchestra.training.grpo.policies import PolicyUnavailableError
-from toolorchestra.training.grpo.tiny.routes import Card, Draw, Family, Kind, RouteTask, Wish
+from toolorchestra.training.grpo.tiny.routes import ALIASES, Card, Draw, Family, Kind, RouteTask, Wish
 from toolorchestra.training.grpo.tiny.staging import scene_of
 from toolorchestra.training.grpo.tokens import Codec
 from toolorchestra.training.grpo.trajectories import Trajectory
@@ -42,21 +42,35 @@ class Lessons:
     def lesson(self, number: int) -> tuple[RouteTask, Card]:
         """Task ``number`` and the tool that its template calls."""
         random = Random(f"lessons/{self.seed}/{number}")
-        task = Draw(self.seed, wishes=(Wish(None, EVEN),), flipped=0.6, tools=self.tools).task(random.randrange(1 << 40))
+        task = drawing(self.seed, self.tools).task(random.randrange(1 << 40))
         if random.random() >= self.told:
             words = random.choice((None, None, "cheap, please", "quick, please"))
             return replace(task, wish=Wish(words, EVEN)), self._drawn(random, task)
-        card = random.choice(task.cards)
-        fits = [one for one in task.cards if one.knows(task.kind)]
-        cheapest = CHEAPEST, min(fits, key=lambda one: (one.price, one.latency))
-        quickest = QUICKEST, min(fits, key=lambda one: (one.latency, one.price))
-        words, chosen = random.choice((cheapest, cheapest, quickest, quickest, (f"ask {card.name}", card)))
+        cheapest, quickest, *asked = instructions(task)
+        words, chosen = random.choice((cheapest, cheapest, quickest, quickest, random.choice(asked)))
         return replace(task, wish=Wish(words, EVEN)), chosen
+
+    async def trajectory(self, number: int, codec: Codec) -> Trajectory:
+        """The same, as tokens."""
+        return await record(*self.lesson(number), codec)
 
     def _drawn(self, random: Random, task: RouteTask) -> Card:
         if self.expert is not None and random.random() < self.expert:
             return max(task.cards, key=lambda card: (card.family is Family.RARE, card.price, card.latency))
         return random.choice(task.cards)
+
+
+def drawing(seed: int, tools: int) -> Draw:
+    """What lessons draw from: every name, and prices as often turned over as not."""
+    return Draw(seed, wishes=(Wish(None, EVEN),), flipped=0.6, tools=tools, names=ALIASES)
+
+
+def instructions(task: RouteTask) -> list[tuple[str, Card]]:
+    """Instructions, and who follows from each: one tool by name, the cheapest and the quickest that knows."""
+    fits = [card for card in task.cards if card.knows(task.kind)]
+    cheapest = min(fits, key=lambda card: (card.price, card.latency))
+    quickest = min(fits, key=lambda card: (card.latency, card.price))
+    return [(CHEAPEST, cheapest), (QUICKEST, quickest), *((f"ask {card.name}", card) for card in task.cards)]
 
 
 def outputs(task: RouteTask, card: Card) -> Iterator[str]:
