@@ -20,7 +20,7 @@ def settings_of(**changes):
 def test_a_full_disk_is_noticed_before_a_step_is_taken(tmp_path, codec, random_model):
     model = publish(random_model, codec.tokenizer, tmp_path / "model", {})
     run = Run(settings_of(model={"path": str(model)}), tmp_path / "out", tell=print, free=lambda _: 100_000)
-    with pytest.raises(InvalidRunError, match="0 MiB are free, and checkpoints take up to 1 MiB") as caught:
+    with pytest.raises(InvalidRunError, match=r"0 MiB are free, and checkpoints take up to \d+ MiB") as caught:
         run.train()
     assert caught.value.param == "checkpoint.keep"
     assert not (tmp_path / "out" / "metrics.jsonl").exists()
