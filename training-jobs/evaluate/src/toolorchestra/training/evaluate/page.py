@@ -1,10 +1,10 @@
-"""The report as one HTML page: no script, no outside resource, light and dark."""
+"""The report as one HTML page."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
-from importlib.resources import files
 from typing import Final
 
+from toolorchestra.core.pages import notes, page, section, table, verdict
 from toolorchestra.training.evaluate import wording
 from toolorchestra.training.evaluate.parts import PartRow, SkillRow, Worst
 from toolorchestra.training.evaluate.picture import pareto_svg
@@ -15,22 +15,15 @@ _MOST_INK: Final = 0.45  # of a cell that holds all calls, so that its figure st
 
 
 def to_html(report: Report) -> str:
-    """The page. Nothing in it comes from elsewhere, and a browser is told to load nothing."""
-    css = files("toolorchestra.training.evaluate").joinpath("page.css").read_text(encoding="utf-8")
-    body = "\n".join(part for part in _sections(report) if part)
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-        f"<title>{escape(report.title)}</title>\n<style>\n{css}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
-    )
+    """The page."""
+    return page(report.title, _sections(report))
 
 
 def _sections(report: Report) -> Iterator[str]:
     yield f"<h1>{escape(report.title)}</h1>"
-    yield _list(report.notes)
+    yield notes(report.notes)
     yield _gate(report)
-    yield _section(
+    yield section(
         "What is right, and what it costs", pareto_svg(report.policies), "The line joins the policies that none beats."
     )
     yield _comparisons(report.comparisons)
@@ -46,40 +39,11 @@ def _sections(report: Report) -> Iterator[str]:
     yield _dials(report.policies)
     yield _worst(report.worst)
     rows = [[escape(name), escape(value)] for name, value in report.reproducibility.items()]
-    yield _section("To do it again", _table(["", ""], rows, text=2))
-
-
-def _section(title: str, content: str, remark: str = "") -> str:
-    told = f'<p class="soft">{escape(remark)}</p>' if remark else ""
-    return f"<section><h2>{escape(title)}</h2>{told}{content}</section>" if content else ""
-
-
-def _list(notes: Sequence[str]) -> str:
-    return f'<ul class="notes">{"".join(f"<li>{escape(note)}</li>" for note in notes)}</ul>' if notes else ""
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, text: int = 1) -> str:
-    """Cells are HTML (or whole ``<td>`` elements); the first ``text`` columns are words, the first one heads its row."""
-    cells = "".join(f'<th scope="col"{_class(n < text)}>{name}</th>' for n, name in enumerate(head))
-    body = "".join(f"<tr>{''.join(_cell(n, cell, text) for n, cell in enumerate(row))}</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>' if body else ""
-
-
-def _cell(place: int, content: str, text: int) -> str:
-    if content.startswith("<td"):
-        return content
-    return f'<th scope="row">{content}</th>' if place == 0 else f"<td{_class(place < text)}>{content}</td>"
-
-
-def _class(is_text: bool) -> str:
-    return ' class="text"' if is_text else ""
+    yield section("To do it again", table(["", ""], rows, text=2))
 
 
 def _gate(report: Report) -> str:
-    if report.gate is None:
-        return ""
-    kind, word = ("good", "passed") if report.gate.passed else ("bad", "not passed")
-    return f'<p class="verdict {kind}">Gate: {word}</p>{_list(report.gate.failures)}'
+    return "" if report.gate is None else verdict(report.gate.passed, report.gate.failures)
 
 
 def _comparisons(comparisons: Sequence[Comparison]) -> str:
@@ -99,7 +63,7 @@ def _comparisons(comparisons: Sequence[Comparison]) -> str:
     ]
     against = escape(comparisons[0].baseline) if comparisons else ""
     remark = "Paired on tasks. All p-values but that of the primary comparison on success are corrected after Holm."
-    return _section(f"Against {against}", _table(head, rows), remark)
+    return section(f"Against {against}", table(head, rows), remark)
 
 
 def _policies(policies: Sequence[PolicyFigures]) -> str:
@@ -132,7 +96,7 @@ def _policies(policies: Sequence[PolicyFigures]) -> str:
         ]
         for one in policies
     ]
-    return _section("All policies", _table(head, rows), "In brackets: intervals by bootstrap over clusters of tasks.")
+    return section("All policies", table(head, rows), "In brackets: intervals by bootstrap over clusters of tasks.")
 
 
 def _parts(title: str, rows: Sequence[PartRow], names: Sequence[str]) -> str:
@@ -145,12 +109,12 @@ def _parts(title: str, rows: Sequence[PartRow], names: Sequence[str]) -> str:
         ]
         for row in rows
     ]
-    return _section(title, _table(head, cells))
+    return section(title, table(head, cells))
 
 
 def _skills(skills: Sequence[SkillRow]) -> str:
     remark = "Measured when the expert manages alone (in brackets: the mean chance that the simulation drew for it)."
-    return _section("What the experts can do", _skill_table(skills), remark)
+    return section("What the experts can do", _skill_table(skills), remark)
 
 
 def _real_skills(skills: Sequence[SkillRow]) -> str:
@@ -159,8 +123,8 @@ def _real_skills(skills: Sequence[SkillRow]) -> str:
         "Not simulated. Measured by calling each for the questions of a topic (in brackets: what is taken for granted, "
         "for a tool the share of the questions whose label names it)."
     )
-    notes = _list(list(dict.fromkeys(f"{row.expert}: {row.note}" for row in skills if row.note)))
-    return _section("What the real tools and the local model do", _skill_table(skills) + notes, remark)
+    told = notes(list(dict.fromkeys(f"{row.expert}: {row.note}" for row in skills if row.note)))
+    return section("What the real tools and the local model do", _skill_table(skills) + told, remark)
 
 
 def _skill_table(skills: Sequence[SkillRow]) -> str:
@@ -173,7 +137,7 @@ def _skill_table(skills: Sequence[SkillRow]) -> str:
         ]
         for expert, is_real in sorted({(row.expert, row.real) for row in skills})
     ]
-    return _table(["", *map(escape, topics)], rows)
+    return table(["", *map(escape, topics)], rows)
 
 
 def _skill(row: SkillRow | None) -> str:
@@ -188,7 +152,7 @@ def _tools(policies: Sequence[PolicyFigures]) -> str:
     rows = [
         [escape(one.policy), f"{one.entropy:.2f}", *(_share(one.tools.get(tool, 0.0)) for tool in tools)] for one in policies
     ]
-    return _section("Which tools are called", _table(head, rows) if tools else "", "Shares in all calls of a policy.")
+    return section("Which tools are called", table(head, rows) if tools else "", "Shares in all calls of a policy.")
 
 
 def _share(share: float) -> str:
@@ -204,7 +168,7 @@ def _bias(policies: Sequence[PolicyFigures]) -> str:
         if one.bias.strongest.value is not None
     ]
     remark = "Shares in calls of experts."
-    return _section("Whom a policy favours", _table(["", "its own family", "the strongest"], rows), remark)
+    return section("Whom a policy favours", table(["", "its own family", "the strongest"], rows), remark)
 
 
 def _preferences(policies: Sequence[PolicyFigures]) -> str:
@@ -219,10 +183,10 @@ def _preferences(policies: Sequence[PolicyFigures]) -> str:
         ]
         for name, found in scored
     ]
-    table = _table(["", "reward, 0 to 1", "wishes met", "score of the paper", "tasks"], rows)
-    defects = _list(PAPER_DEFECTS) if any(found.paper for _, found in scored) else ""
+    scores = table(["", "reward, 0 to 1", "wishes met", "score of the paper", "tasks"], rows)
+    defects = notes(PAPER_DEFECTS) if any(found.paper for _, found in scored) else ""
     told = f"<p>What is wrong with the score of the paper (arXiv 2511.21689):</p>{defects}" if defects else ""
-    return _section("What users asked for", table + told)
+    return section("What users asked for", scores + told)
 
 
 def _dials(policies: Sequence[PolicyFigures]) -> str:
@@ -233,7 +197,7 @@ def _dials(policies: Sequence[PolicyFigures]) -> str:
         for step in dial.steps
     ]
     remark = "What a higher weight does to what is used, on the same tasks: a policy that obeys stays at or below 1."
-    return _section("Turning the dial", _table(["", "aspect", "weight", "used, now / before", "tasks"], rows, text=3), remark)
+    return section("Turning the dial", table(["", "aspect", "weight", "used, now / before", "tasks"], rows, text=3), remark)
 
 
 def _worst(worst: Sequence[Worst]) -> str:
@@ -251,4 +215,4 @@ def _worst(worst: Sequence[Worst]) -> str:
         for one in worst
     ]
     head = ["task", "suite", "policy", "what went wrong", "solved by", "cost", "seconds", "turns"]
-    return _section("Worst cases", _table(head, rows, text=5), "First what others solved, then what cost most.")
+    return section("Worst cases", table(head, rows, text=5), "First what others solved, then what cost most.")

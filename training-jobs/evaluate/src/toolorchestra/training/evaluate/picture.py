@@ -4,9 +4,9 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib.resources import files
 from typing import Final
 
+from toolorchestra.core.pages import TICKS, css, nice_step
 from toolorchestra.training.evaluate import wording
 from toolorchestra.training.evaluate.report import PolicyFigures
 
@@ -20,7 +20,6 @@ RADIUS: Final = 5
 LABEL_GAP: Final = 15
 LABEL_WIDTH: Final = 130
 LOG_FROM: Final = 20  # when the dearest costs this many times the cheapest
-TICKS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +68,7 @@ def pareto_file(policies: Sequence[PolicyFigures]) -> str:
     picture = pareto_svg(policies)
     if not picture:
         return ""
-    css = files("toolorchestra.training.evaluate").joinpath("page.css").read_text(encoding="utf-8")
-    rules = "".join(line for line in css.splitlines() if line.startswith(_DRAWN))
+    rules = "".join(line for line in css().splitlines() if line.startswith(_DRAWN))
     for name, colour in _COLOURS.items():  # not every program that shows a picture knows variables
         rules = rules.replace(f"var(--{name})", colour)
     opening = f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" '
@@ -116,12 +114,6 @@ def success_axis(lows: Sequence[float], highs: Sequence[float]) -> Axis:
     stride = math.ceil((last - first) / TICKS)
     ticks = tuple(n / 10 for n in range(first, last + 1, stride))
     return Axis(lambda success: TOP + height * (1 - (10 * success - first) / (last - first)), ticks)
-
-
-def nice_step(top: float) -> float:
-    """A round step that cuts ``top`` into about five."""
-    power = 10.0 ** math.floor(math.log10(top / TICKS))
-    return next(power * factor for factor in (1, 2, 5, 10) if power * factor * TICKS >= top)
 
 
 def _grid(across: Axis, upward: Axis) -> Iterator[str]:
