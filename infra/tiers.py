@@ -23,7 +23,7 @@ SOURCES = ("services/*/src", "tools/*/src", "operator/src", "training-jobs/*/src
 NOT_TIERS = {"support", "data"}
 FIRST_TIERS = ("unit", "worlds", "integration")
 ON_KUBERNETES = ("controlplane", "charts", "node", "e2e")
-IMAGES = ("platform", "sandbox", "jobs", "evaluation", "local-model")  # what tests/e2e runs
+IMAGES = ("platform", "sandbox", "jobs", "training", "evaluation", "local-model")  # what tests/e2e runs
 
 
 @dataclass(frozen=True)

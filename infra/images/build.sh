@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Builds container images: `build.sh [platform|sandbox|jobs|evaluation|local-model]…`, by default the first two.
+# Builds container images: `build.sh [platform|sandbox|jobs|training|evaluation|local-model]…`, by default the first two.
 # Writes OUT/NAME.tar, OCI archives of IMAGE_PREFIX/NAME:VERSION; what has not changed is not built again.
 #   OUT           folder of the archives; default build/images
 #   IMAGE_PREFIX  default localhost/toolorchestra
 #   VERSION       default 0.1.0
+#   DEVICE        of training: cpu, or gpu, which runs on both and is three times as large; default cpu
 #   BASE          image with Python; default: the Dockerfiles' own or, where no registry answers, a Debian made by debootstrap
 # Docker is used where its engine runs, else buildah as root (Debian: apt install buildah debootstrap).
 set -euo pipefail
@@ -12,6 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 OUT=${OUT:-build/images}
 IMAGE_PREFIX=${IMAGE_PREFIX:-localhost/toolorchestra}
 VERSION=${VERSION:-0.1.0}
+DEVICE=${DEVICE:-cpu}
 REVISION=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/toolorchestra/images
 CERTIFICATES=/etc/ssl/certs
@@ -28,9 +30,10 @@ sources_of() {
     platform) echo requirements-image.lock && git ls-files -co --exclude-standard services tools operator ;;
     sandbox) echo requirements-sandbox.lock && git ls-files -co --exclude-standard services tools/python ;;
     jobs) echo requirements-jobs.lock && git ls-files -co --exclude-standard services training-jobs ;;
+    training) echo "infra/images/without-gpu.sh" && git ls-files -co --exclude-standard services/core services/worlds training-jobs/grpo ;;
     evaluation) echo requirements.lock infra/images/evaluation-entrypoint.sh ;;
     local-model) echo requirements.lock && git ls-files -co --exclude-standard services/core services/cli ;;
-    *) say "unknown image $1; there are: platform, sandbox, jobs, evaluation, local-model" && return 2 ;;
+    *) say "unknown image $1; there are: platform, sandbox, jobs, training, evaluation, local-model" && return 2 ;;
   esac
 }
 
@@ -38,12 +41,12 @@ key_of() {
   local sources
   sources=$(sources_of "$1")
   # A file that is listed but gone counts as its absence.
-  { echo "$IMAGE_PREFIX $VERSION ${BASE:-}" && for file in $sources; do [[ ! -f $file ]] || sha256sum "$file"; done; } | sha256sum | cut -c 1-16
+  { echo "$IMAGE_PREFIX $VERSION ${BASE:-} $DEVICE" && for file in $sources; do [[ ! -f $file ]] || sha256sum "$file"; done; } | sha256sum | cut -c 1-16
 }
 
 with_docker() {
   docker build --quiet --file "infra/images/$1.Dockerfile" --tag "$IMAGE_PREFIX/$1:$VERSION" ${BASE:+--build-arg BASE="$BASE"} \
-    --build-arg VERSION="$VERSION" --build-arg REVISION="$REVISION" . >&2
+    --build-arg VERSION="$VERSION" --build-arg REVISION="$REVISION" --build-arg DEVICE="$DEVICE" . >&2
   docker save --output "$2" "$IMAGE_PREFIX/$1:$VERSION"
 }
 
@@ -53,6 +56,7 @@ buildah_here() {
 
 with_buildah() {
   local arguments=(--build-arg VERSION="$VERSION" --build-arg REVISION="$REVISION" --build-arg UV="$(uv_image)")
+  [[ $1 != training ]] || arguments+=(--build-arg DEVICE="$DEVICE")
   local base
   base=$(base_image)
   [[ -z $base ]] || arguments+=(--build-arg BASE="$base")

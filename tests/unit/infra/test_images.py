@@ -21,14 +21,14 @@ def members() -> dict[str, tuple[str, set[str]]]:
         ROOT / "operator/pyproject.toml",
     ]:
         project = tomllib.loads(path.read_text())["project"]
-        asked = {text for text in project.get("dependencies", []) if text.startswith("toolorchestra-")}
+        asked = {text.partition("[")[0] for text in project.get("dependencies", []) if text.startswith("toolorchestra-")}
         found[project["name"]] = (str(path.parent.relative_to(ROOT)), asked)
     return found
 
 
-def folders_of(group: str) -> set[str]:
-    """Folders of a group's distributions and of all that they need."""
-    known, wanted, seen = members(), list(WORKSPACE["dependency-groups"][group]), set()
+def folders_of(names: list[str]) -> set[str]:
+    """Folders of these distributions and of all that they need."""
+    known, wanted, seen = members(), list(names), set()
     while wanted:
         name = wanted.pop()
         if name not in seen:
@@ -51,7 +51,11 @@ def installed(image: str) -> set[str]:
 
 @pytest.mark.parametrize(("image", "group"), [("platform", "image"), ("sandbox", "sandbox"), ("jobs", "jobs")])
 def test_an_image_installs_its_group_and_nothing_else_of_the_workspace(image, group):
-    assert installed(image) == folders_of(group)
+    assert installed(image) == folders_of(WORKSPACE["dependency-groups"][group])
+
+
+def test_the_image_of_training_installs_the_job_and_what_it_needs():
+    assert installed("training") == folders_of(["toolorchestra-grpo"])
 
 
 @pytest.mark.parametrize("path", sorted(IMAGES.glob("*.Dockerfile")), ids=lambda path: path.stem)
