@@ -78,6 +78,7 @@ def test_a_killed_run_goes_on_digit_for_digit(tmp_path, run):
     report = json.loads((tmp_path / "killed" / "report.json").read_text())
     assert not report["passed"]
     assert report["reasons"] == ["there is no gate to pass"]
+    assert "there is no gate to pass" in (tmp_path / "killed" / "report.html").read_text()
     assert not (tmp_path / "killed" / "model").exists()
 
 

@@ -157,4 +157,4 @@ class Figures:
 def _route_entropy(group: Group) -> float:
     first = Counter(episode.first_call for episode in group.episodes if episode.explored is None)
     shares = [count / first.total() for count in first.values()]
-    return fsum(-share * log(share) for share in shares)
+    return fsum(share * log(1 / share) for share in shares)

@@ -1,8 +1,8 @@
 """A whole training run into one folder: train by GRPO, look at it while it runs, pass the gate or say why not, publish.
 
 The folder holds ``metrics.jsonl`` (a line per step), ``rollouts.jsonl`` (one group in so many), ``checkpoints/``,
-``report.json`` and, once the gate was passed, ``model/`` with its manifest. A run that was ended goes on from its newest
-checkpoint.
+``report.json`` with ``report.html`` and, once the gate was passed, ``model/`` with its manifest. A run that was ended goes on
+from its newest checkpoint.
 """
 
 import json
@@ -30,13 +30,11 @@ from toolorchestra.training.grpo.grouping import Figures, Group, Grouping, Sched
 from toolorchestra.training.grpo.policies import PolicyBackend
 from toolorchestra.training.grpo.ranks import Place, any_of, gathered, place
 from toolorchestra.training.grpo.records import group_record
+from toolorchestra.training.grpo.report_page import METRICS, REPORT, ROLLOUTS, write_page
 from toolorchestra.training.grpo.rollouts import Engine
 from toolorchestra.training.grpo.settings import TrainingSettings
 
 MODEL: Final = "model"
-METRICS: Final = "metrics.jsonl"
-ROLLOUTS: Final = "rollouts.jsonl"
-REPORT: Final = "report.json"
 SHOWN_EVERY: Final = 10  # steps between groups that are written down whole
 Tell = Callable[[str], None]
 Show = Callable[[Mapping[str, Any]], None]
@@ -128,6 +126,7 @@ class Run:
         checkpoint = newest_checkpoint(self.folder)
         if self.place.is_first:
             forget_after(self.folder / METRICS, step_of(checkpoint))
+            forget_after(self.folder / ROLLOUTS, step_of(checkpoint) - 1)  # played at a step's beginning
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         return int(trainer.state.global_step)
 
@@ -140,7 +139,8 @@ class Run:
         if model is not None:
             publish(loaded.model, loaded.codec.tokenizer, model, self._manifest(loaded, tasks, trained))
         self.tell(f"published {model}" if model else f"not published: {'; '.join(trained.reasons)}")
-        (self.folder / REPORT).write_text(json.dumps(report_of(done, self.settings), indent=2) + "\n")
+        (self.folder / REPORT).write_text(json.dumps(report_of(done, tasks, self.settings), indent=2) + "\n")
+        write_page(self.folder)
         return done
 
     def _manifest(self, loaded: Loaded, tasks: Tasks, trained: Trained) -> dict[str, Any]:
@@ -257,11 +257,11 @@ def step_of(checkpoint: Path | None) -> int:
     return int(checkpoint.name.rpartition("-")[2]) if checkpoint is not None else 0
 
 
-def forget_after(metrics: Path, step: int) -> None:
+def forget_after(lines: Path, step: int) -> None:
     """Drop the lines of steps that a run is about to take again."""
-    if metrics.exists():
-        kept = [line for line in metrics.read_text().splitlines() if line and json.loads(line)["step"] <= step]
-        metrics.write_text("".join(f"{line}\n" for line in kept))
+    if lines.exists():
+        kept = [line for line in lines.read_text().splitlines() if line and json.loads(line)["step"] <= step]
+        lines.write_text("".join(f"{line}\n" for line in kept))
 
 
 def document_of(score: Score | None) -> dict[str, Any] | None:
@@ -269,11 +269,12 @@ def document_of(score: Score | None) -> dict[str, Any] | None:
     return score.document() if score is not None else None
 
 
-def report_of(trained: Trained, settings: TrainingSettings) -> dict[str, Any]:
+def report_of(trained: Trained, tasks: Tasks, settings: TrainingSettings) -> dict[str, Any]:
     """The report as JSON."""
     return {
         "title": settings.title,
         "settings": settings.model_dump(mode="json"),
+        "data": tasks.manifest,
         "before": document_of(trained.before),
         "after": document_of(trained.after),
         "passed": trained.model is not None,
