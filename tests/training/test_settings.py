@@ -1,14 +1,16 @@
 """What is wrong with a run is said before any compute is spent: the file, the field, the fix."""
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
 
+from toolorchestra.core.resources import TrainingRun
 from toolorchestra.training.grpo.checkpoints import MANIFEST, load, publish
 from toolorchestra.training.grpo.errors import InvalidRunError
 from toolorchestra.training.grpo.main import main
-from toolorchestra.training.grpo.settings import ModelSettings, read_settings
+from toolorchestra.training.grpo.settings import ModelSettings, check_settings, read_settings
 
 RUN = {"model": {"path": "seed"}, "tasks": {"kind": "routes"}}
 
@@ -22,6 +24,14 @@ def written(tmp_path, **changes):
 def test_a_short_file_is_a_whole_run(tmp_path):
     settings = read_settings(written(tmp_path))
     assert (settings.rollout.group_size, settings.rollout.explored, settings.form.value) == (8, 0.125, "reference")
+
+
+@pytest.mark.parametrize("file", sorted(Path("infra/examples/training").glob("*.yaml")), ids=lambda file: file.stem)
+def test_the_runs_of_example_manifests_are_whole(file):
+    documents = list(yaml.safe_load_all(file.read_text()))
+    runs = [TrainingRun.model_validate(one) for one in documents if one["kind"] == "TrainingRun"]
+    assert all(check_settings(run.spec.config, where=run.metadata.name).gate for run in runs)
+    assert runs or file.stem == "serve"
 
 
 @pytest.mark.parametrize(
