@@ -64,8 +64,10 @@ def _trained(settings: TrainingSettings, chosen: argparse.Namespace) -> Trained:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TOLD_TO_STOP))
     if chosen.file is not None:
         return Run(settings, chosen.out or Path("training"), tell=_say).train()
-    trained = Run(settings, chosen.out or job.folder_on_the_claim(), tell=_say, show=job.show).train()
-    job.leave(trained)
+    run = Run(settings, chosen.out or job.folder_on_the_claim(), tell=_say, show=job.show)
+    trained = run.train()
+    if run.place.is_first:
+        job.leave(trained)
     return trained
 
 
