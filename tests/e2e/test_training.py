@@ -10,6 +10,7 @@ from toolorchestra.core.resources import parse_documents
 
 EXAMPLES = Path(__file__).parents[2] / "infra" / "examples" / "training"
 STEPS = ("Trained", "GatePassed", "Published")
+SMALL = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "3Gi"}}
 COMMAND = "python -m toolorchestra.training.grpo"
 UNTRAINED = """
 from pathlib import Path
@@ -30,7 +31,7 @@ def from_nothing(name: str, **config: Any) -> dict[str, Any]:
     (run,) = example("run.yaml")
     settings = {**run["spec"]["config"], "model": {"path": "/data/untrained"}, **config}
     command = ["sh", "-c", f"python -c '{UNTRAINED}' && exec {COMMAND}"]
-    return resource("TrainingRun", name, {**run["spec"], "command": command, "config": settings})
+    return resource("TrainingRun", name, {**run["spec"], "command": command, "config": settings, "resources": SMALL})
 
 
 def told(tenant: Tenant, name: str) -> dict[str, tuple[str, str]]:
@@ -38,12 +39,15 @@ def told(tenant: Tenant, name: str) -> dict[str, tuple[str, str]]:
     return {one["type"]: (one["status"], one["reason"]) for one in conditions if one["type"] in STEPS}
 
 
+def metrics(tenant: Tenant, name: str) -> dict[str, str]:
+    found: dict[str, str] = tenant.get("trainingrun", name).get("status", {}).get("metrics", {})
+    return found
+
+
 def test_a_bad_run_is_stopped_by_its_gate_and_publishes_nothing(tenant: Tenant, figures: list[str]) -> None:
     rollout = {"group_size": 4, "groups_per_step": 4}
     tenant.apply(claim("checkpoints"), from_nothing("bad", rollout=rollout, optimiser={"steps": 20}))
-    shown = wait_until(
-        lambda: tenant.get("trainingrun", "bad")["status"]["metrics"]["step"], seconds=300, what="figures of a step"
-    )
+    step = wait_until(lambda: metrics(tenant, "bad").get("step"), seconds=300, what="figures while it runs")
     tenant.wait("trainingrun/bad", "Complete=False", seconds=300)
     status = tenant.get("trainingrun", "bad")["status"]
     complete = tenant.condition("trainingrun", "bad", "Complete")
@@ -55,4 +59,4 @@ def test_a_bad_run_is_stopped_by_its_gate_and_publishes_nothing(tenant: Tenant, 
     job = json.loads(tenant.kubectl("get", "job", status["job"], "-n", tenant.name, "-o", "json"))
     assert job["status"]["failed"] == 1, "it is not tried again"
     times = f"{status['startedAt']} → {status['completedAt']}"
-    figures.append(f"TrainingRun stopped by its gate: {times}, seen at step {shown}; {complete['message']}")
+    figures.append(f"TrainingRun stopped by its gate: {times}, seen at step {step}; {complete['message']}")
