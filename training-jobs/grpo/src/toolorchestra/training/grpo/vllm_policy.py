@@ -29,6 +29,8 @@ PREFIX: Final = "policy-v"
 class VllmPolicy(PolicyBackend):
     """Samples from ``model`` as it was when the step began. ``temperature`` is the run's, at which arrival is checked."""
 
+    overlapping = True  # the server makes batches of whatever has come
+
     def __init__(self, model: PeftModel, codec: Codec, settings: VllmBackend, *, temperature: float) -> None:
         self._model = model
         self._codec = codec
