@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from toolorchestra.core.errors import UnavailableError
 from toolorchestra.core.resources import KINDS
 from toolorchestra.kit.kubernetes import EVENTS, JOBS, PODS, KubernetesObject, ResourceType
 from toolorchestra.kit.testing import MemoryKubernetes
@@ -382,9 +383,13 @@ def test_without_kueue_the_field_and_the_fix_are_told():
     assert plan.again_ms == 30_000
 
 
-async def cluster(*objects: tuple[ResourceType, KubernetesObject], serves: tuple[ResourceType, ...] = ()) -> MemoryKubernetes:
+async def cluster(
+    *objects: tuple[ResourceType, KubernetesObject],
+    serves: tuple[ResourceType, ...] = (),
+    kind: type[MemoryKubernetes] = MemoryKubernetes,
+) -> MemoryKubernetes:
     """A server with these objects; pods without labels are those of the Job before them."""
-    api = MemoryKubernetes(CONFIG_MAPS, *serves)
+    api = kind(CONFIG_MAPS, *serves)
     uid = ""
     for of, body in objects:
         if of == PODS:
@@ -434,6 +439,17 @@ async def test_the_log_of_the_pod_that_runs_is_read_whatever_ended_before_it():
     api.logs["team-a", "nightly-x"] = "step 1"
 
     assert (await look(resource(), api)).log == "step 1"
+
+
+async def test_a_log_that_cannot_be_read_holds_nothing_up():
+    class Silent(MemoryKubernetes):
+        async def log_tail(self, pod: str, *, namespace: str, lines: int, container: str | None = None) -> str:
+            raise UnavailableError("the node is silent")
+
+    api = await cluster((JOBS, a_job()), (PODS, a_pod({"running": {}}, phase="Running")), kind=Silent)
+    observed = await look(resource(), api)
+
+    assert (observed.log, len(observed.pods)) == ("", 1)
 
 
 async def test_the_dataset_is_looked_at_until_there_is_a_job():

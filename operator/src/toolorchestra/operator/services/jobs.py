@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from toolorchestra.core.durations import parse_duration_ms
+from toolorchestra.core.errors import ToolOrchestraError
 from toolorchestra.core.resources import Evaluation, ToolScaleDataset, TrainingRun
 from toolorchestra.kit.kubernetes import EVENTS, JOBS, PODS, KubernetesApi, KubernetesObject, ResourceType
 from toolorchestra.operator.builders.job import CONFIG_MAPS, CONTAINER, JobResource, config_map, job, job_name
@@ -140,13 +141,20 @@ class _Gathering:
 
     async def _log(self, found: KubernetesObject, pods: Sequence[KubernetesObject]) -> str:
         """Of a pod that runs, for the reports in it; of one that failed, for people, if it left no text of its own."""
+        running = [pod for pod in pods if _runs(pod)]
+        if running:
+            try:
+                return await self._log_tail(running)
+            except ToolOrchestraError:  # its node is silent: no figures for now, and all else is told as it is
+                return ""
         end, failed = last_end(pods), condition(found, "Failed").get("status") == "True"
         message = str(end.get("message") or "")
-        silent = bool(failed and end.get("exitCode") and (not message or is_report(message)))
-        read = pods if silent else [pod for pod in pods if _runs(pod)]
-        if not read:
+        if not failed or not end.get("exitCode") or (message and not is_report(message)):
             return ""
-        newest = max(read, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))["metadata"]
+        return await self._log_tail(pods)
+
+    async def _log_tail(self, pods: Sequence[KubernetesObject]) -> str:
+        newest = max(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))["metadata"]
         return await self._api.log_tail(newest["name"], namespace=newest["namespace"], lines=LOG_LINES, container=CONTAINER)
 
 
@@ -163,14 +171,17 @@ def reconcile(resource: JobResource, observed: JobObserved) -> Plan:
     result = result_of(found, observed.pods, log=observed.log) if found else None
     told = result.report if result else newest_report(observed.log)
     parts = _conditions(resource, observed, result)
-    dataset = dataset_at(observed.dataset) if observed.dataset else None
-    new = [Owned(CONFIG_MAPS, config_map(resource)), Owned(JOBS, job(resource, dataset))] if found is None else []
     return Plan(
         conditions=[*parts, *_steps(resource, observed.stored, told), _complete(parts, ended=result is not None)],
         status=_status(resource, observed, told, result),
-        apply=new,
+        apply=_new(resource, observed.dataset) if found is None else [],
         again_ms=_again_ms(resource, observed, result),
     )
+
+
+def _new(resource: JobResource, dataset: KubernetesObject | None) -> list[Owned]:
+    made = job(resource, dataset_at(dataset) if dataset else None)
+    return [Owned(CONFIG_MAPS, config_map(resource)), Owned(JOBS, made)]
 
 
 def _conditions(resource: JobResource, observed: JobObserved, result: Result | None) -> list[Condition]:
