@@ -11,11 +11,13 @@ from tests.training.built import Follower, build_worlds, request_in
 from toolorchestra.core.rewards.episodes import EpisodeOutcome
 from toolorchestra.core.rewards.forms import Form, rewarded
 from toolorchestra.training.grpo.assembly import tasks_of
+from toolorchestra.training.grpo.checkpoints import publish
 from toolorchestra.training.grpo.errors import InvalidRunError
 from toolorchestra.training.grpo.main import main
 from toolorchestra.training.grpo.policies import PolicyBackend, Written
 from toolorchestra.training.grpo.rollouts import Engine, Seat
 from toolorchestra.training.grpo.settings import GateSettings, TrainingSettings, WorldTasks
+from toolorchestra.training.grpo.training import Run
 from toolorchestra.training.grpo.worlds import gating
 from toolorchestra.training.grpo.worlds.gating import WorldGate
 from toolorchestra.training.grpo.worlds.reading import manifest_of, read_companies
@@ -221,3 +223,19 @@ def test_folders_without_worlds_or_with_one_twice_are_named(folder, tmp_path, ca
     assert f"tasks.folders: {tmp_path} holds no world" in refused(tmp_path, tmp_path, capsys)
     with pytest.raises(InvalidRunError, match="the world 'railway' is in two of them"):
         read_companies([str(folder), str(folder / "railway")])
+
+
+def test_a_run_on_worlds_names_its_data_in_its_report(codec, random_model, folder, tmp_path):
+    model = publish(random_model, codec.tokenizer, tmp_path / "model", {})
+    run = {
+        "model": {"path": str(model)},
+        "tasks": {"kind": "worlds", "folders": [str(folder)], "turns": 2, "output_tokens": 16, "most_tools": 6},
+        "rollout": {"group_size": 2, "groups_per_step": 2},
+        "optimiser": {"steps": 1},
+        "gate": None,
+    }
+    trained = Run(TrainingSettings.model_validate(run), tmp_path / "out").train()
+    assert (trained.steps, trained.model) == (1, None)
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert set(report["data"]["worlds"]) == {"railway", "weather"}
+    assert "tasksSha256" in (tmp_path / "out" / "report.html").read_text()
