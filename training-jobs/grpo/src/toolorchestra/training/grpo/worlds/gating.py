@@ -49,22 +49,20 @@ class WorldScore:
         counted = [(stage, one.rollout) for stage, one in zip(stages, episodes, strict=True) if one.rollout.counts]
         if not counted:
             raise UnavailableError("no unseen task could be played: each failed through its environment")
-        right = [float(rollout.right) for _, rollout in counted]
-        spent = [rollout.cost_nano_usd for _, rollout in counted]
-        could = [float(stage.solvable) for stage, _ in counted]
-        due = [stage.alone(stage.best).cost_nano_usd for stage, _ in counted]
-        clusters = [_cluster(stage.task) for stage, _ in counted]
-        gained = [Part(*one) for one in zip(clusters, (a - b for a, b in zip(right, could, strict=True)), strict=True)]
-        costs = [Part(*one) for one in zip(clusters, map(float, spent), map(float, due), strict=True)]
+        gained = [Part(_cluster(stage.task), rollout.right - stage.solvable) for stage, rollout in counted]
+        costs = [
+            Part(_cluster(stage.task), rollout.cost_nano_usd, stage.alone(stage.best).cost_nano_usd)
+            for stage, rollout in counted
+        ]
         return cls(
             tasks=len(counted),
-            solved=fmean(right),
-            oracle_solved=fmean(could),
-            cost_nano_usd=fmean(spent),
-            oracle_cost_nano_usd=fmean(due),
+            solved=fmean(rollout.right for _, rollout in counted),
+            oracle_solved=fmean(stage.solvable for stage, _ in counted),
+            cost_nano_usd=fmean(cost.above for cost in costs),
+            oracle_cost_nano_usd=fmean(cost.below for cost in costs),
             success=ratio_of_sums(gained, drawing, name="success"),
             cost_ratio=ratio_of_sums(costs, drawing, name="cost"),
-            worlds=_by_world((stage.task.world, one) for (stage, _), one in zip(counted, right, strict=True)),
+            worlds=_by_world((stage.task.world, rollout.right) for stage, rollout in counted),
             lost=1 - len(counted) / len(stages),
         )
 
@@ -118,8 +116,8 @@ def _cluster(task: Task) -> str:
     return f"{task.world}/{task.intent}"
 
 
-def _by_world(rights: Iterable[tuple[str, float]]) -> dict[str, float]:
-    found: dict[str, list[float]] = defaultdict(list)
+def _by_world(rights: Iterable[tuple[str, bool]]) -> dict[str, float]:
+    found: dict[str, list[bool]] = defaultdict(list)
     for world, right in rights:
         found[world].append(right)
     return {world: fmean(some) for world, some in sorted(found.items())}
