@@ -26,6 +26,8 @@ Stage: TypeAlias = tuple[Drills | Lessons, int, Course]
 STAGES: Final[Sequence[Stage]] = (
     (Drills(seed=1), 6_000, Course(steps=1_200, batch=24, learning_rate=3e-3)),
     (Lessons(seed=1), 10_000, Course(steps=500, batch=64, learning_rate=2e-3)),
+    (Lessons(seed=3, told=0.4), 10_000, Course(steps=600, batch=64, learning_rate=2e-3)),
+    (Lessons(seed=4, told=0.4, mistaken=0.15), 10_000, Course(steps=500, batch=64, learning_rate=2e-3)),
 )
 
 

@@ -29,7 +29,8 @@ MODEL: Final = "routes"
 UNUSED_URL: Final = "http://127.0.0.1:9/v1"  # nothing is sent there: the manager is in this process
 TEMPERATURE: Final = 1.0
 LIMITS: Final = Limits(max_turns=4, max_output_tokens=24, timeout_ms=120_000)
-_ARGUMENTS: Final = {Family.CALCULATOR: "expression", Family.REGISTER: "order"}
+QUESTION: Final = "question"  # the argument of experts
+ARGUMENTS: Final = {Family.CALCULATOR: "expression", Family.REGISTER: "order"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ def _cost(card: Card) -> NanoUsd:
 
 
 def _asked(card: Card, arguments: Mapping[str, Any]) -> str:
-    return str(arguments.get(_ARGUMENTS.get(card.family, "question"), ""))
+    return str(arguments.get(ARGUMENTS.get(card.family, QUESTION), ""))
 
 
 def _wanted(card: Card, task: RouteTask) -> str:
@@ -158,7 +159,7 @@ def revision_of(cards: tuple[Card, ...]) -> Revision:
 
 
 def _tool(card: Card) -> Tool:
-    argument = _ARGUMENTS[card.family]
+    argument = ARGUMENTS[card.family]
     spec = {
         "description": DESCRIPTIONS[card.family],
         "parameters": {"type": "object", "properties": {argument: {"type": "string"}}, "required": [argument]},

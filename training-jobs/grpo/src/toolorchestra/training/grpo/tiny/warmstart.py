@@ -18,7 +18,7 @@ from toolorchestra.core.pricing import Usage
 from toolorchestra.core.resources.orchestrator import Weights
 from toolorchestra.training.grpo.policies import PolicyUnavailableError
 from toolorchestra.training.grpo.tiny.routes import ALIASES, Card, Draw, Family, Kind, RouteTask, Wish
-from toolorchestra.training.grpo.tiny.staging import scene_of
+from toolorchestra.training.grpo.tiny.staging import ARGUMENTS, QUESTION, scene_of
 from toolorchestra.training.grpo.tokens import Codec
 from toolorchestra.training.grpo.trajectories import Trajectory
 from toolorchestra.worlds.playing import play
@@ -31,12 +31,13 @@ QUICKEST: Final = "the quickest that knows"
 @dataclass(frozen=True, slots=True)
 class Lessons:
     """``told``: the share of conversations with an instruction. ``expert``: how likely the strongest is where none is given;
-    None draws evenly.
+    None draws evenly. ``mistaken``: the share that begins with a call whose argument has another tool's name, and goes on.
     """
 
     seed: int
     told: float = 0.5
     expert: float | None = None
+    mistaken: float = 0.0
     tools: int = 5
 
     def lesson(self, number: int) -> tuple[RouteTask, Card]:
@@ -51,8 +52,15 @@ class Lessons:
         return replace(task, wish=Wish(words, EVEN)), chosen
 
     async def trajectory(self, number: int, codec: Codec) -> Trajectory:
-        """The same, as tokens."""
-        return await record(*self.lesson(number), codec)
+        """The same, as tokens; a mistake is shown, and not taught."""
+        task, card = self.lesson(number)
+        if Random(f"mistakes/{self.seed}/{number}").random() >= self.mistaken:
+            return await record(task, card, codec)
+        conversation = await record(task, card, codec, mistaken=True)
+        first = conversation.own.index(1)
+        after = conversation.own.index(0, first)
+        conversation.own[first:after] = [0] * (after - first)
+        return conversation
 
     def _drawn(self, random: Random, task: RouteTask) -> Card:
         if self.expert is not None and random.random() < self.expert:
@@ -73,19 +81,27 @@ def instructions(task: RouteTask) -> list[tuple[str, Card]]:
     return [(CHEAPEST, cheapest), (QUICKEST, quickest), *((f"ask {card.name}", card) for card in task.cards)]
 
 
-def outputs(task: RouteTask, card: Card) -> Iterator[str]:
-    """What a manager writes that calls this tool and hands its answer on."""
-    argument = {Family.CALCULATOR: "expression", Family.REGISTER: "order"}.get(card.family, "question")
+def outputs(task: RouteTask, card: Card, *, mistaken: bool = False) -> Iterator[str]:
+    """What a manager writes that calls this tool, perhaps by a wrong argument first, and hands its answer on."""
+    argument = ARGUMENTS.get(card.family, QUESTION)
     fits = (card.family, task.kind) in ((Family.CALCULATOR, Kind.SUM), (Family.REGISTER, Kind.ORDER))
     asked = task.argument if fits else task.question
-    yield output_of(Decision(calls=(Intent(function=card.name, arguments={argument: asked}),)))
-    yield output_of(Decision(answer_from="1/1"))
+    if mistaken:
+        other = next(name for name in (QUESTION, *ARGUMENTS.values()) if name != argument)
+        yield _call(card, {other: asked})
+    yield _call(card, {argument: asked})
+    yield output_of(Decision(answer_from="2/1" if mistaken else "1/1"))
 
 
-async def record(task: RouteTask, card: Card, codec: Codec) -> Trajectory:
+def _call(card: Card, arguments: dict[str, str]) -> str:
+    return output_of(Decision(calls=(Intent(function=card.name, arguments=arguments),)))
+
+
+async def record(task: RouteTask, card: Card, codec: Codec, *, mistaken: bool = False) -> Trajectory:
     """The conversation in which this tool is called, through the platform's own loop."""
     scene, trajectory = scene_of(task), Trajectory(codec)
-    await play(scene.revision, scene.opened, models=_Template(outputs(task, card), trajectory), executor=scene.executor())
+    template = _Template(outputs(task, card, mistaken=mistaken), trajectory)
+    await play(scene.revision, scene.opened, models=template, executor=scene.executor())
     return trajectory
 
 
