@@ -28,6 +28,8 @@ RUN --mount=type=cache,target=/root/.cache/uv \
 FROM ${BASE}
 RUN echo "toolorchestra:x:65532:65532::/tmp:/usr/sbin/nologin" >>/etc/passwd && echo "toolorchestra:x:65532:" >>/etc/group
 COPY --from=build /opt/toolorchestra /opt/toolorchestra
+# What the tiny policy begins with.
+COPY training-jobs/grpo/seed /opt/toolorchestra/seed
 # One thread: more of them than there is work are several times slower, and digits repeat with one.
 ENV PATH=/opt/toolorchestra/bin:/usr/local/bin:/usr/bin:/bin HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     OMP_NUM_THREADS=1

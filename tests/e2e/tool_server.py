@@ -1,4 +1,4 @@
-"""Tools behind HTTP, run in a pod: one that multiplies, and others that take their time and note who came."""
+"""Tools behind HTTP, run in a pod: two that calculate, and others that take their time and note who came."""
 
 import json
 import re
@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 PATIENCE_S = 0.6
 PRODUCT = re.compile(r"(\d+)\s*\*\s*(\d+)")
+SUM = re.compile(r"(\d+)\s*\+\s*(\d+)")
 VISITS: list[dict[str, str | None]] = []
 
 
@@ -21,6 +22,9 @@ class Handler(BaseHTTPRequestHandler):
         if url.path == "/multiply":
             found = PRODUCT.search(words.get("expression", ""))
             return self.answer(200, str(int(found[1]) * int(found[2]))) if found else self.answer(400, "write: 2 * 3")
+        if url.path == "/add":
+            found = SUM.search(words.get("expression", ""))
+            return self.answer(200, str(int(found[1]) + int(found[2]))) if found else self.answer(400, "write: 2 + 3")
         VISITS.append({"path": url.path, "n": words.get("n"), "key": self.headers.get("idempotency-key")})
         time.sleep(PATIENCE_S)
         return self.answer(200, f"done for {words.get('n')}")
