@@ -121,8 +121,9 @@ def test_five_second_tools_on_a_virtual_clock(codec, between, batch_s, capsys):
 
 
 def test_tools_on_the_real_clock(codec, capsys):
-    """Fewer episodes: their own computing, milliseconds each, is not what is measured here."""
+    """What the episodes compute themselves, which a busy machine draws out, is measured apart."""
+    computing, _ = played(asyncio.new_event_loop(), codec, seats((0.0, 0.0), count=32))
     together, batches = played(asyncio.new_event_loop(), codec, seats((1.0, 1.0), count=32))
     with capsys.disabled():
-        print(f"\n32 episodes of {TURNS} tools of 1 s: {together:.2f} s, {batches} batches")
-    assert together <= MOST * TURNS
+        print(f"\n32 episodes of {TURNS} tools of 1 s: {together:.2f} s, of it {computing:.2f} s computing, {batches} batches")
+    assert together - computing <= MOST * TURNS
