@@ -47,10 +47,12 @@ def test_a_trained_manager_is_published_and_answers_through_an_orchestrator(tena
     figures.append(f"TrainingRun: {status['startedAt']} → {status['completedAt']}, seen at step {step}, {status['metrics']}")
 
     began = time.monotonic()
-    tenant.apply(*example("serve.yaml"), *tools())
+    # Without limits no money is counted in its prompt, as in its training.
+    tenant.apply(*example("serve.yaml"), *tools(), resource("BudgetPolicy", "default", {"limits": {}}))
     tenant.wait("expertmodel/tiny", "Ready", seconds=120)
     figures.append(f"the checkpoint on KServe: Ready after {time.monotonic() - began:.1f} s")
-    wait_until(lambda: tenant.condition("tool", "walnut", "Ready")["status"] == "True", what="the calculator")
+    tenant.wait("tool/walnut", "Ready")
+    tenant.wait("budgetpolicy/default", "Enforced")
     with tenant.openai() as client:
         question = "What is 47 + 25?"
         reply = client.chat.completions.create(model="tiny-manager", messages=[{"role": "user", "content": question}])
