@@ -1,0 +1,68 @@
+"""The figures of learning in docs/benchmarks.md: ``python -m tests.training.study OUT [--seeds 3]``.
+
+Trains by the example's settings from the shipped seed, and from one that asks the strongest expert 99.9 % of the time, with
+and without exploration. Each run leaves its folder; a line of JSON per run says what it came to.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+import yaml
+
+from toolorchestra.training.grpo.assembly import grouping_of
+from toolorchestra.training.grpo.checkpoints import load
+from toolorchestra.training.grpo.settings import ModelSettings, TrainingSettings, check_settings
+from toolorchestra.training.grpo.tiny.probing import probe
+from toolorchestra.training.grpo.tiny.seeding import lean_seed
+from toolorchestra.training.grpo.training import Run
+
+EXAMPLE: Final = Path("training-jobs/grpo/examples/tiny.yaml")
+EXPERT: Final = 0.999
+
+
+def plans(seeds: int, leaning: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Names of runs, and their settings."""
+    base = yaml.safe_load(EXAMPLE.read_text())
+    for seed in range(seeds):
+        yield f"seed-{seed}", {**base, "seed": seed}
+    lean = {**base, "model": {"path": str(leaning)}, "optimiser": {**base["optimiser"], "minutes": 10}}
+    for seed in range(seeds):
+        yield f"expert-{seed}", {**lean, "seed": seed}
+        unexplored = {**base["rollout"], "explored": 0.0}
+        yield f"expert-unexplored-{seed}", {**lean, "seed": seed, "rollout": unexplored, "optimiser": base["optimiser"]}
+
+
+def figures(settings: TrainingSettings, folder: Path) -> dict[str, Any]:
+    """Of one run."""
+    result = Run(settings, folder).train()
+    found: dict[str, Any] = {"steps": result.steps, "seconds": round(result.seconds), "reasons": list(result.reasons)}
+    found |= {when: score.document() for when, score in (("before", result.before), ("after", result.after)) if score}
+    if result.model is not None and settings.gate is not None:
+        loaded = load(ModelSettings(path=str(result.model)))
+        found["probes"] = probe(grouping_of(settings, loaded).engine, settings.gate.seed).document()
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", default="", help="runs whose names begin so")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    options.out.mkdir(parents=True, exist_ok=True)
+    leaning = options.out / "leaning"
+    for name, document in plans(options.seeds, leaning):
+        if name.startswith(options.only):
+            if document["model"]["path"] == str(leaning) and not leaning.exists():
+                lean_seed(Path(yaml.safe_load(EXAMPLE.read_text())["model"]["path"]), leaning, EXPERT)
+            found = figures(check_settings(document, where=name), options.out / name)
+            print(json.dumps({"run": name, **found}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
