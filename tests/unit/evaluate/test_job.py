@@ -24,7 +24,8 @@ def run(tmp_path, content):
 def test_the_configuration_is_played_and_the_summary_is_what_the_operator_reads(material, tmp_path, capsys):
     assert run(tmp_path, config(material)) == 0
     message = (tmp_path / "termination-log").read_text()
-    metrics, location = report(message)
+    told = report(message)
+    metrics, location = told.metrics, told.location
     assert is_report(message)
     assert (metrics["success.golden"], metrics["usdPerTask.golden"], metrics["tasks"]) == ("1.0000", "0.000000", "3")
     assert json.loads((tmp_path / "out" / "report.json").read_text())["policies"][0]["policy"] == "golden"
@@ -34,7 +35,7 @@ def test_the_configuration_is_played_and_the_summary_is_what_the_operator_reads(
 
 def test_a_budget_that_runs_out_ends_it_as_partial(material, tmp_path):
     assert run(tmp_path, config(material, limits={"cost_usd": "0.001", "parallel": 1})) == PARTIAL
-    metrics, _ = report((tmp_path / "termination-log").read_text())
+    metrics = report((tmp_path / "termination-log").read_text()).metrics
     assert metrics["partial"] == "the budget of 0.001 USD is spent"
 
 

@@ -27,8 +27,9 @@ def test_it_builds_onto_the_volume_and_the_operator_reads_its_summary(library, c
     message = tmp_path / "termination-log"
     assert main(tmp_path / "data", message) == 0
     assert is_report(message.read_text())
-    metrics, location = report(message.read_text())
-    assert location == str(tmp_path / "data/sets/first")
+    told = report(message.read_text())
+    metrics = told.metrics
+    assert told.location == str(tmp_path / "data/sets/first")
     assert (metrics["tasks"], metrics["tasks.library"], metrics["worlds"]) == ("8", "8", "1")
     assert int(metrics["attempts"]) >= 8
     assert {value for name, value in metrics.items() if name.startswith("unsound.")} == {"0"}
