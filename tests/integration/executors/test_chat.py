@@ -72,6 +72,12 @@ async def test_an_answer_and_its_exact_usage(toolbox: Toolbox, provider: Countin
     assert "".join(text for kind, text in told if kind is DeltaKind.REASONING) == reply.reasoning
 
 
+async def test_a_connection_is_used_for_one_call_after_the_other(toolbox: Toolbox, provider: CountingProvider) -> None:
+    for _ in range(3):
+        await toolbox.models.chat(ask(provider.url))
+    assert (len(provider.bill.entries), provider.bill.connections) == (3, 1)
+
+
 async def test_tool_calls_come_whole(toolbox: Toolbox, provider: CountingProvider) -> None:
     provider.behave(Behaviour(calls=(("add", {"a": 1, "b": [2, "ü"]}), ("add", {}))))
     reply = await toolbox.models.chat(ask(provider.url, tools=[TOOL], tool_choice="auto"))

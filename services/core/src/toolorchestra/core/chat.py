@@ -49,13 +49,17 @@ class Meter:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """One chat completion to ask of ``target``. ``timeout_ms`` bounds the whole call; ``max_tokens`` the output."""
+    """One chat completion to ask of ``target``. ``timeout_ms`` bounds the whole call; ``max_tokens`` the output.
+
+    ``input_bound``: the most tokens that messages and tools can become, where that is known already.
+    """
 
     target: ExpertTarget
     messages: Sequence[WireMessage]
     max_tokens: int
     timeout_ms: int
     tools: Sequence[WireTool] = ()
+    input_bound: int | None = None
     tool_choice: str | Mapping[str, Any] | None = None
     temperature: float | None = None
     top_p: float | None = None

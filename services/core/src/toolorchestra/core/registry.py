@@ -1,10 +1,12 @@
 """The registry: which resources exist now. One protocol; files on a laptop, a watch on a cluster."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Protocol, TypeAlias
 
 from toolorchestra.core.resources import BudgetPolicy, ExpertModel, Orchestrator, Resource, Tool
+
+LATENCY: Final = "latencyMs"  # in an observation's details: how long the look took
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,10 @@ class Observation:
     operations: tuple[DiscoveredOperation, ...] = ()
     base_url: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    def alike(self, other: "Observation | None") -> bool:
+        """Whether both say the same. How long a look took is no news: for each new catalog everything is pinned anew."""
+        return other is not None and _without_times(self) == _without_times(other)
 
 
 Key: TypeAlias = tuple[str, str]  # (namespace, name)
@@ -84,8 +90,8 @@ class WatchedRegistry(Registry, Protocol):
         """Wait until the catalog's version is no longer ``since`` and return it."""
         ...
 
-    def observe(self, kind: str, namespace: str, name: str, observation: Observation) -> None:
-        """Note what this process saw of a resource; one that has meanwhile gone is passed over."""
+    def observe(self, seen: Mapping[Identity, Observation]) -> None:
+        """Note what this process saw of resources, all at once; one that has meanwhile gone is passed over."""
         ...
 
     def due(self) -> Catalog:
@@ -104,3 +110,7 @@ class WatchedRegistry(Registry, Protocol):
 def hashes_in(observed: Mapping[Identity, Observation]) -> dict[Identity, Mapping[str, str]]:
     """The schema hash of each operation in some observations."""
     return {key: {o.name: o.schema_hash for o in seen.operations} for key, seen in observed.items() if seen.operations}
+
+
+def _without_times(seen: Observation) -> Observation:
+    return replace(seen, details={name: value for name, value in seen.details.items() if name != LATENCY})

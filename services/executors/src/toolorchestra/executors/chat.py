@@ -5,14 +5,13 @@ at any moment, also after a cancellation, which closes the connection so that th
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import httpx2
-import openai
 from opentelemetry import trace
 
 from toolorchestra.core.calls import SecretReader
@@ -31,7 +30,7 @@ from toolorchestra.core.tokens import input_bound_tokens, prompt_bound_tokens
 from toolorchestra.executors.assembly import ChatAssembly, Chunk, CompletionAssembly, Tally
 from toolorchestra.executors.headers import span_attributes, trace_headers
 from toolorchestra.executors.slots import Slots
-from toolorchestra.executors.upstream import Post, Upstream
+from toolorchestra.executors.upstream import Post, StatusError, Upstream, said_in
 from toolorchestra.kit import semconv
 from toolorchestra.kit.egress import EgressGuard
 
@@ -176,7 +175,9 @@ def completion_body(request: CompletionRequest) -> dict[str, Any]:
 
 def _chat_exchange(request: ChatRequest) -> _Exchange:
     most = request.max_tokens * int(request.extra.get("n") or 1)
-    tally = Tally(request.meter, input_bound_tokens(request.messages, request.tools), most)
+    known = request.input_bound
+    bound = input_bound_tokens(request.messages, request.tools) if known is None else known
+    tally = Tally(request.meter, bound, most)
     post = Post(request.target, "chat/completions", chat_body(request), request.headers)
     return _Exchange(post, tally, request.timeout_ms, semconv.OPERATION_CHAT, request.price)
 
@@ -228,22 +229,21 @@ def _translated(exchange: _Exchange) -> Iterator[None]:
         if tally.meter.sent:
             raise ModelTimeoutError(text, meter=tally.meter) from error
         raise UpstreamTimeoutError(f"{text}: all its places were taken", hint="raise spec.concurrency") from error
-    except openai.APIStatusError as error:
+    except StatusError as error:
         raise _refused(target.name, error, tally) from error
-    except openai.APIConnectionError as error:
-        raise _disconnected(target.name, error.__cause__ or error, tally) from error
-    except (openai.OpenAIError, httpx2.HTTPError, ValueError) as error:
+    except httpx2.RequestError as error:
+        raise _disconnected(target.name, error, tally) from error
+    except (ValueError, RecursionError) as error:
         text = f"the model {target.name!r} broke off: {_short(str(error))}"
         raise InterruptedCallError(text, meter=tally.meter) from error
 
 
-def _refused(name: str, error: openai.APIStatusError, tally: Tally) -> ModelRefusedError:
-    if error.status_code not in _PERHAPS_USED:
+def _refused(name: str, error: StatusError, tally: Tally) -> ModelRefusedError:
+    if error.status not in _PERHAPS_USED:
         tally.refused()
-    said = _said(error.body) or error.message
-    hint = _CHECK.get(error.status_code)
-    text = f"the model {name!r} refused the call: HTTP {error.status_code}: {_short(said)}"
-    return ModelRefusedError(text, meter=tally.meter, status=error.status_code, hint=hint)
+    said = said_in(error.body) or "it gave no reason"
+    text = f"the model {name!r} refused the call: HTTP {error.status}: {_short(said)}"
+    return ModelRefusedError(text, meter=tally.meter, status=error.status, hint=_CHECK.get(error.status))
 
 
 def _disconnected(name: str, cause: BaseException, tally: Tally) -> UpstreamError:
@@ -252,14 +252,6 @@ def _disconnected(name: str, cause: BaseException, tally: Tally) -> UpstreamErro
         tally.never_left()
         return UpstreamError(f"the model {name!r} cannot be reached: {reason}", hint="check its endpoint")
     return InterruptedCallError(f"the connection to the model {name!r} broke: {reason}", meter=tally.meter)
-
-
-def _said(body: object) -> str | None:
-    """The message inside an error body of the usual shapes."""
-    if isinstance(body, Mapping):
-        inner = body.get("message") or body.get("detail") or body.get("error")
-        return _said(inner) if isinstance(inner, Mapping) else inner and str(inner)
-    return str(body) if body else None
 
 
 def _short(text: str) -> str:

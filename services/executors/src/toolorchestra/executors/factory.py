@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from opentelemetry import trace
 
 from toolorchestra.core.calls import SecretReader
+from toolorchestra.executors.chat import ChatClient
 from toolorchestra.executors.dispatch import Executors
 from toolorchestra.executors.expert import ExpertExecutor
 from toolorchestra.executors.http import HttpExecutor, HttpSender
-from toolorchestra.executors.late import LateMcp, LateModels
+from toolorchestra.executors.late import LateMcp
 from toolorchestra.executors.openapi import OpenApiDiscovery, OpenApiExecutor
 from toolorchestra.executors.plugin import PluginExecutor, Plugins
 from toolorchestra.executors.probe import Prober
@@ -23,7 +24,7 @@ class Toolbox:
     """What a process needs to call and to probe tools and models."""
 
     executors: Executors
-    models: LateModels
+    models: ChatClient
     prober: Prober
 
 
@@ -42,7 +43,7 @@ async def open_toolbox(
         stack.push_async_callback(sender.aclose)
         mcp = LateMcp(guard, secrets, allow_stdio=allow_stdio)
         stack.push_async_callback(mcp.aclose)
-        models = LateModels(guard, secrets, slots, tracer)
+        models = ChatClient(guard, secrets, slots=slots, tracer=tracer)
         stack.push_async_callback(models.aclose)
         plugins = Plugins(secrets)
         executors = Executors(

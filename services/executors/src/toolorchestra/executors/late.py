@@ -1,68 +1,20 @@
-"""Clients whose SDKs take about a second each to import, imported at their first use: a process that needs none never pays.
+"""The client of MCP servers, whose SDK takes about a second to import, at its first use: a process without one never pays.
 
-The import runs in a thread, so that whatever else the process does goes on. A process that will need one says so at its
-start, with ``open``.
+The import runs in a thread, so that whatever else the process does goes on.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from opentelemetry import trace
-
 from toolorchestra.core.calls import CallRequest, Outcome, SecretReader
-from toolorchestra.core.chat import ChatReply, ChatRequest, CompletionReply, CompletionRequest
 from toolorchestra.core.resources import Tool
-from toolorchestra.executors.assembly import Chunk
 from toolorchestra.executors.discovery import Discovery
-from toolorchestra.executors.slots import Slots
 from toolorchestra.kit.egress import EgressGuard
 
 if TYPE_CHECKING:
-    from toolorchestra.executors.chat import ChatClient
     from toolorchestra.executors.mcp_sessions import McpSessions
-
-
-class LateModels:
-    """Calls models; see ``toolorchestra.core.chat.ChatModels`` for what it raises."""
-
-    def __init__(self, guard: EgressGuard, secrets: SecretReader, slots: Slots, tracer: trace.Tracer | None) -> None:
-        self._guard = guard
-        self._secrets = secrets
-        self._slots = slots
-        self._tracer = tracer
-        self._client: ChatClient | None = None
-        self._opening = asyncio.Lock()
-
-    async def open(self) -> "ChatClient":
-        """The client itself."""
-        async with self._opening:
-            if self._client is None:
-                await asyncio.to_thread(import_module, "toolorchestra.executors.chat")
-                from toolorchestra.executors.chat import ChatClient
-
-                self._client = ChatClient(self._guard, self._secrets, slots=self._slots, tracer=self._tracer)
-            return self._client
-
-    async def aclose(self) -> None:
-        if self._client is not None:
-            await self._client.aclose()
-
-    async def chat(self, request: ChatRequest) -> ChatReply:
-        """One chat completion, returned whole."""
-        return await (await self.open()).chat(request)
-
-    async def complete(self, request: CompletionRequest) -> CompletionReply:
-        """One raw completion."""
-        return await (await self.open()).complete(request)
-
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
-        """The chunks of one chat completion. Use it within ``contextlib.aclosing``."""
-        async with aclosing((await self.open()).stream(request)) as chunks:
-            async for chunk in chunks:
-                yield chunk
 
 
 class LateMcp:

@@ -23,7 +23,7 @@ from toolorchestra.core.errors import (
     UpstreamError,
     UpstreamTimeoutError,
 )
-from toolorchestra.core.registry import Catalog, Observation
+from toolorchestra.core.registry import LATENCY, Catalog, Observation
 from toolorchestra.core.resources import ExpertModel, SecretKeyRef, Tool
 from toolorchestra.core.resources.meta import Header
 from toolorchestra.core.resources.tool import HttpBackend, PluginBackend
@@ -269,7 +269,7 @@ def _served(expert: ExpertModel, base: str, models: dict[str, int | None], laten
         reason="Ready",
         message=_doubt(expert, models) if listed is None else _shorter(expert, context),
         base_url=base,
-        details={"modelListed": listed is not None, "models": list(models)[:100], "latencyMs": latency_ms},
+        details={"modelListed": listed is not None, "models": list(models)[:100], LATENCY: latency_ms},
     )
 
 

@@ -4,7 +4,7 @@ A name is resolved once, every address it has is checked, and the connection goe
 name (Host and SNI). Nothing resolves the name a second time, so an answer that changes between check and connect has no
 effect. Redirects are not followed; the size of an answer and the time for all of it are capped.
 
-The HTTP library is httpx2, the one that the OpenAI and MCP clients speak, so one guarded client serves all three.
+The HTTP library is httpx2, the one that the MCP client speaks, so one guarded client serves tools, models and MCP servers.
 """
 
 import asyncio

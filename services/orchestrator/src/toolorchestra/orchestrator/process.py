@@ -48,7 +48,6 @@ async def open_process(settings: OrchestratorSettings) -> AsyncIterator[Factory]
                 ("budgets", factory.budget_watch),
             )
         ]
-        background.append(asyncio.create_task(context.toolbox.models.open(), name="models"))  # while nobody waits for one yet
         try:
             yield factory
         finally:

@@ -38,9 +38,10 @@ class Entry:
 
 @dataclass(slots=True)
 class Bill:
-    """All requests so far, in the order in which they came."""
+    """All requests so far, in the order in which they came, and over how many connections."""
 
     entries: list[Entry] = field(default_factory=list)
+    connections: int = 0
 
     @property
     def total_nano_usd(self) -> NanoUsd:

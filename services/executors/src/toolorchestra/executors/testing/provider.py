@@ -63,6 +63,7 @@ class ProviderApp:
         reader = WatchedReader()
 
         def connected(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self.bill.connections += 1
             task = asyncio.get_running_loop().create_task(self._serve(Connection(reader, writer)))
             self._clients.add(task)
             task.add_done_callback(self._clients.discard)
