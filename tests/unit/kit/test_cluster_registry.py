@@ -229,14 +229,14 @@ async def test_what_nobody_observed_is_due_after_the_grace_and_again_later():
         assert registry.due().tools == {}
         await until(lambda: set(registry.due().tools) == {("acme", "lonely")})
         assert registry.due().experts == {}
-        registry.observe("Tool", "acme", "lonely", Observation(ready=True, reason="Ready"))
+        registry.observe({("Tool", "acme", "lonely"): Observation(ready=True, reason="Ready")})
         assert registry.due().tools == {}
         await until(lambda: ("Tool", "acme", "lonely") in registry.catalog().observed)
         await until(lambda: set(registry.due().tools) == {("acme", "lonely")})
         await observed(api, TOOLS, "lonely", READY | {"status": "False", "reason": "Down"})
         await until(lambda: registry.catalog().observed["Tool", "acme", "lonely"].reason == "Down")
         assert registry.due().tools == {}
-        registry.observe("Tool", "acme", "gone", Observation(ready=True, reason="Ready"))
+        registry.observe({("Tool", "acme", "gone"): Observation(ready=True, reason="Ready")})
 
 
 async def test_an_object_that_was_made_anew_forgets_what_was_seen_of_the_old_one():

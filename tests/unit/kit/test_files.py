@@ -1,9 +1,10 @@
 import asyncio
 import textwrap
+from dataclasses import replace
 
 import pytest
 
-from toolorchestra.core.registry import Catalog, DiscoveredOperation, Observation, Registry
+from toolorchestra.core.registry import LATENCY, Catalog, DiscoveredOperation, Observation, Registry
 from toolorchestra.kit.files import FileRegistry
 
 
@@ -203,7 +204,7 @@ def test_an_observation_stands_in_the_catalog_and_survives_a_restart(manifests, 
     manifests("a.yaml", tool("a"))
     status = tmp_path / "state" / "status.json"
     registry = FileRegistry([manifests.folder], status_file=status)
-    registry.observe("Tool", "default", "a", READY)
+    registry.observe({("Tool", "default", "a"): READY})
     assert registry.catalog().observed == {("Tool", "default", "a"): READY}
     assert registry.version == 2
     again = FileRegistry([manifests.folder], status_file=status)
@@ -213,15 +214,24 @@ def test_an_observation_stands_in_the_catalog_and_survives_a_restart(manifests, 
 def test_the_same_observation_again_changes_nothing(manifests):
     manifests("a.yaml", tool("a"))
     registry = FileRegistry([manifests.folder])
-    registry.observe("Tool", "default", "a", READY)
-    registry.observe("Tool", "default", "a", READY)
+    registry.observe({("Tool", "default", "a"): READY})
+    registry.observe({("Tool", "default", "a"): READY})
+    registry.observe({("Tool", "default", "a"): replace(READY, details={LATENCY: 5})})
     assert registry.version == 2
+
+
+def test_what_is_observed_together_is_one_change(manifests):
+    manifests("a.yaml", f"{tool('a')}---\n{tool('b')}")
+    registry = FileRegistry([manifests.folder])
+    registry.observe({("Tool", "default", name): READY for name in ("a", "b", "ghost")})
+    assert registry.version == 2
+    assert set(registry.catalog().observed) == {("Tool", "default", "a"), ("Tool", "default", "b")}
 
 
 async def test_an_observation_ends_with_the_spec_it_was_made_of(manifests):
     manifests("a.yaml", tool("a"))
     registry = FileRegistry([manifests.folder])
-    registry.observe("Tool", "default", "a", READY)
+    registry.observe({("Tool", "default", "a"): READY})
     manifests("a.yaml", tool("a", description="Another tool now."))
     await registry.reload()
     assert registry.catalog().observed == {}
@@ -229,7 +239,7 @@ async def test_an_observation_ends_with_the_spec_it_was_made_of(manifests):
 
 def test_an_observation_of_something_that_is_not_there_is_passed_over(manifests):
     registry = FileRegistry([manifests.folder])
-    registry.observe("Tool", "default", "ghost", READY)
+    registry.observe({("Tool", "default", "ghost"): READY})
     assert (registry.version, registry.catalog().observed) == (1, {})
 
 
@@ -239,7 +249,7 @@ def test_a_broken_status_file_is_started_anew(manifests, tmp_path, text):
     status = tmp_path / "status.json"
     status.write_text(text)
     registry = FileRegistry([manifests.folder], status_file=status)
-    registry.observe("Tool", "default", "a", READY)
+    registry.observe({("Tool", "default", "a"): READY})
     assert FileRegistry([manifests.folder], status_file=status).catalog().observed
 
 

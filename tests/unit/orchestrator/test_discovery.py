@@ -154,7 +154,7 @@ async def test_a_change_is_enforced_without_waiting_for_the_interval_and_an_obse
     async with asyncio.timeout(5):
         while bench.prober.probes < 1:
             await asyncio.sleep(0)
-        bench.registry.observe("Tool", "acme", "t", Observation(ready=False, reason="Down"))
+        bench.registry.observe({("Tool", "acme", "t"): Observation(ready=False, reason="Down")})
         for _ in range(10):
             await asyncio.sleep(0)
         assert bench.prober.probes == 1

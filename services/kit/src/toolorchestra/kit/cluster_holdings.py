@@ -74,7 +74,7 @@ class Holdings:
             self._lonely[key] = look_at
         found = {one.name: one.schema_hash for one in observation.operations}
         self._held[key] = replace(held, seen=observation, hashes=found or held.hashes)
-        return held.seen != observation
+        return not observation.alike(held.seen)
 
     def catalog(self, version: int) -> Catalog:
         """A view that later changes leave as it is."""

@@ -66,10 +66,12 @@ class ClusterRegistry:
             await self._changed.wait()
         return self._catalog
 
-    def observe(self, kind: str, namespace: str, name: str, observation: Observation) -> None:
+    def observe(self, seen: Mapping[Identity, Observation]) -> None:
         """Keep in memory what this process saw, until the operator says something newer."""
-        if self._holdings.observe((kind, namespace, name), observation, look_at=time.monotonic() + self._again_s):
-            self._dirty.set()
+        look_at = time.monotonic() + self._again_s
+        for key, observation in seen.items():
+            if self._holdings.observe(key, observation, look_at=look_at):
+                self._dirty.set()
 
     def due(self) -> Catalog:
         """What the operator has not observed within the grace."""

@@ -58,14 +58,13 @@ class FileRegistry:
             await self._changed.wait()
         return self._catalog
 
-    def observe(self, kind: str, namespace: str, name: str, observation: Observation) -> None:
-        """Note what was observed of a resource; one that has meanwhile gone is passed over."""
-        key = (kind, namespace, name)
-        resource = self._manifests.resources.get(key)
-        if resource is None or self._catalog.observed.get(key) == observation:
-            return
-        self._observations.put(key, resource, observation)
-        self._publish()
+    def observe(self, seen: Mapping[Identity, Observation]) -> None:
+        """Note what was observed of resources; one that has meanwhile gone is passed over."""
+        resources, known = self._manifests.resources, self._catalog.observed
+        news = {key: one for key, one in seen.items() if key in resources and not one.alike(known.get(key))}
+        if news:
+            self._observations.put(news, resources)
+            self._publish()
 
     def due(self) -> Catalog:
         """Everything: on a laptop there is nobody else."""

@@ -41,13 +41,12 @@ class ObservationFile:
         held = ((key, self._entries.get(key), resource) for key, resource in resources.items())
         return {key: entry.observation for key, entry, resource in held if entry and entry.spec_hash == spec_hash(resource)}
 
-    def put(self, key: Identity, resource: Resource, observation: Observation) -> None:
-        """Remember an observation; the file is replaced in one step. A file that cannot be written is only reported."""
-        kind, namespace, name = key
-        entry = _Entry(kind=kind, namespace=namespace, name=name, spec_hash=spec_hash(resource), observation=observation)
-        if self._entries.get(key) == entry:
-            return
-        self._entries[key] = entry
+    def put(self, seen: Mapping[Identity, Observation], resources: Mapping[Identity, Resource]) -> None:
+        """Remember observations; the file is replaced in one step. A file that cannot be written is only reported."""
+        for key, observation in seen.items():
+            kind, namespace, name = key
+            made_of = spec_hash(resources[key])
+            self._entries[key] = _Entry(kind=kind, namespace=namespace, name=name, spec_hash=made_of, observation=observation)
         self._save()
 
     def _save(self) -> None:

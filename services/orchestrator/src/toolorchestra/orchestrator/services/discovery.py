@@ -96,8 +96,7 @@ class Discovery:
             await self._until_due(now)
 
     async def _observe(self, catalog: Catalog) -> None:
-        for key, seen in (await self._prober.probe_all(catalog, known=self._registry.first_hashes())).items():
-            self._registry.observe(*key, seen)
+        self._registry.observe(await self._prober.probe_all(catalog, known=self._registry.first_hashes()))
 
     async def _until_due(self, specs: tuple[object, ...]) -> None:
         """Wait for the next interval, or for a change of what is written (observations alone do not count)."""
