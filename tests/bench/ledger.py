@@ -122,7 +122,7 @@ def script_text(prefix: str, *, pipeline: bool) -> str:
     sample = context("RUN", "TENANT", "key-RUN")
     transition = move("RUN", 1)
     steps = steps_of(transition, sample, Log.of(transition))
-    begin = step("session", "begin_tenant", tenant="TENANT")
+    begin = step("session", "begin_tenant", tenant="TENANT", scans="off")
     lines = ["\\set n :n + 1", "\\set tenant :client_id % :tenants"]
     texts = ["BEGIN", *(inlined(one, run, tenant) for one in (begin, *steps)), "COMMIT"]
     body = [" ".join(re.sub(r"--.*", "", text).split()) + ";" for text in texts]

@@ -261,6 +261,13 @@ async def test_observations_say_what_is_left_and_mark_what_is_no_result():
     assert re.search(r"\n\[left: \$0\.0[0-9]+, 7 turns, 2[0-9]{2} s\]$", second["content"])
 
 
+async def test_what_could_be_called_is_named_once():
+    _, state = await play(({"role": "user", "content": "What?"},), script=[Use((("lookup", '{"query": "x"}'),)), Say("done")])
+    first, second = (turn.decided for turn in state.turns)
+    assert {"book", "lookup"} <= {candidate.function for candidate in first.candidates}
+    assert second.candidates == ()
+
+
 async def test_a_long_result_is_cut_for_the_manager():
     script = [Use((("lookup", '{"query": "x"}'),)), Say("done")]
     peers, _ = await play(({"role": "user", "content": "What?"},), script=script, results=[Result("x" * 20_000)])

@@ -51,6 +51,15 @@ def test_each_call_has_its_reason_price_and_result():
     assert body["duration_ms"] == 5_000
 
 
+def test_a_turn_without_candidates_had_those_of_the_turn_before_unless_it_had_to_answer():
+    first = calls("calculator").model_copy(update={"candidates": (f.Candidate(function="calculator", worst_case_nano_usd=7),)})
+    facts = (asked(), first, started(1), finished(), asked(2), calls("calculator", turn=2), started(1, turn=2))
+    closing = (finished(turn=2), asked(3, forced="the time is nearly up"), said("391", turn=3), ended())
+    turns = explain(RUN, log(*facts, *closing))["turns"]
+    named = [{"function": "calculator", "worst_case_nano_usd": 7}]
+    assert [turn["candidates"] for turn in turns] == [named, named, []]
+
+
 def test_a_run_shows_its_session_and_which_calls_left():
     body = explain(RUN, log(*TOOL, ended(), session="library:task-1:a"))
     assert body["session"] == "library:task-1:a"

@@ -49,7 +49,8 @@ class Connection(psycopg.AsyncConnection[DictRow]):
         """Run steps in order, in one round trip; the rows of each. The first error is raised; no later step was run."""
         async with self.lock:
             results = await self.wait(self._batch(steps))
-        return [_rows(Transformer(self), result) for result in results]
+        transformer = Transformer(self)  # finds out once how a type is read
+        return [_rows(transformer, result) for result in results]
 
     async def rows(self, one: Step) -> Rows:
         """The rows of one statement."""
@@ -66,7 +67,8 @@ class Connection(psycopg.AsyncConnection[DictRow]):
             await self.run([Step("ROLLBACK")])
 
     def _batch(self, steps: Sequence[Step]) -> PQGen[list[pq.abc.PGresult]]:
-        planned = [_planned(one, Transformer(self)) for one in steps]  # nothing is queued if a value cannot be written
+        transformer = Transformer(self)  # finds out once how a type is written
+        planned = [_planned(one, transformer) for one in steps]  # nothing is queued if a value cannot be written
         self.pgconn.enter_pipeline_mode()
         try:
             names = [name for one in planned for name in self._send(one)]

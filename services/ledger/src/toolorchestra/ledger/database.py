@@ -4,7 +4,7 @@ import select
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Self
+from typing import Literal, Self
 
 from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
@@ -65,13 +65,13 @@ class Database:
     @asynccontextmanager
     async def tenant(self, tenant: str) -> AsyncIterator[Connection]:
         """A transaction that sees one tenant."""
-        async with self._transaction(step("session", "begin_tenant", tenant=tenant)) as connection:
+        async with self._transaction(_begin(tenant, scans="on")) as connection:
             yield connection
 
     @asynccontextmanager
     async def system(self) -> AsyncIterator[Connection]:
         """A transaction that sees all tenants: leases, reaper, keys, policies."""
-        async with self._transaction(step("session", "begin_system")) as connection:
+        async with self._transaction(_begin(None, scans="on")) as connection:
             yield connection
 
     @asynccontextmanager
@@ -83,12 +83,11 @@ class Database:
     async def execute(self, steps: Sequence[Step], *, tenant: str | None = None) -> list[Rows]:
         """Run ``steps`` as one transaction in one round trip; the rows of each. Without ``tenant``: as the system.
 
-        An error in any step undoes all of them.
+        They are for statements that find few rows by their keys. An error in any step undoes all of them.
         """
-        begin = step("session", "begin_system") if tenant is None else step("session", "begin_tenant", tenant=tenant)
         with translated():
             async with self._connection() as connection:
-                results = await _whole(connection, (_BEGIN, begin, *steps, _COMMIT))
+                results = await _whole(connection, (_BEGIN, _begin(tenant, scans="off"), *steps, _COMMIT))
         return results[2:-1]
 
     @asynccontextmanager
@@ -119,6 +118,13 @@ class Database:
                     await connection.roll_back()
                     raise LedgerError("a failed statement was ignored, so nothing was stored")
                 await connection.run((_COMMIT,))
+
+
+def _begin(tenant: str | None, *, scans: Literal["on", "off"]) -> Step:
+    """The start of a transaction that sees one tenant, or all of them."""
+    if tenant is None:
+        return step("session", "begin_system", scans=scans)
+    return step("session", "begin_tenant", tenant=tenant, scans=scans)
 
 
 async def _configure(connection: Connection, *, prepare: bool) -> None:

@@ -11,14 +11,16 @@ from toolorchestra.core.loop.facts import EVENT_VERSION, Resumed, dump, load
 from toolorchestra.core.loop.journal import Stamped
 from toolorchestra.core.money import NanoUsd
 from toolorchestra.ledger.connection import Connection
+from toolorchestra.ledger.database import Database
 from toolorchestra.ledger.journal import Existing
 from toolorchestra.ledger.jsontext import encode
-from toolorchestra.ledger.statements import step
+from toolorchestra.ledger.statements import Step, step
 from toolorchestra.ledger.transitions import LEASE_MS
 
 RETRY_WINDOW_MS: Final = 60_000  # a repeated POST means the earlier run for this long after its end
 WAITING_MS: Final = 24 * 3_600_000  # how long a run waits for its client
 MAX_PAGE: Final = 1000
+MAX_FACTS: Final = 10_000
 
 
 class RunState(StrEnum):
@@ -74,12 +76,31 @@ class Feedback:
     at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class WholeRun:
+    """A run with its facts, and what each of its calls was charged, all attempts together, by ``turn/ordinal``."""
+
+    record: RunRecord
+    facts: tuple[Stamped, ...]
+    charged: Mapping[str, NanoUsd]
+
+
 async def get(connection: Connection, run_id: str) -> RunRecord:
     """One run. Raises NotFoundError."""
     row = await connection.row(step("runs", "get", run=run_id))
     if row is None:
         raise _unknown(run_id)
     return RunRecord.of(row)
+
+
+async def whole(database: Database, tenant: str, run_id: str) -> WholeRun:
+    """One run of a tenant, read in one round trip. Raises NotFoundError."""
+    steps = (step("runs", "get", run=run_id), _events(run_id), step("calls", "of_run", run=run_id))
+    found, facts, calls = await database.execute(steps, tenant=tenant)
+    if not found:
+        raise _unknown(run_id)
+    charged = {f"{call['turn']}/{call['ordinal']}": call["cost_nano_usd"] for call in calls}
+    return WholeRun(RunRecord.of(found[0]), tuple(_stamped(row) for row in facts), charged)
 
 
 async def page(
@@ -94,11 +115,9 @@ async def page(
     return [RunRecord.of(row) for row in rows]
 
 
-async def events(connection: Connection, run_id: str, *, after: int = 0, count: int = 10_000) -> tuple[Stamped, ...]:
+async def events(connection: Connection, run_id: str, *, after: int = 0, count: int = MAX_FACTS) -> tuple[Stamped, ...]:
     """The facts of a run after place ``after``, in order."""
-    values = {"run": run_id, "after": after, "count": count}
-    rows = await connection.rows(step("runs", "events", **values))
-    return tuple(Stamped(row["seq"], row["at"], load(row["body"])) for row in rows)
+    return tuple(_stamped(row) for row in await connection.rows(_events(run_id, after=after, count=count)))
 
 
 async def find_retry(
@@ -222,6 +241,14 @@ async def get_revision(connection: Connection, tenant: str, *, revision: str) ->
         raise NotFoundError(f"there is no revision {revision!r} of tenant {tenant!r}")
     body: dict[str, Any] = row["body"]
     return body
+
+
+def _events(run_id: str, *, after: int = 0, count: int = MAX_FACTS) -> Step:
+    return step("runs", "events", run=run_id, after=after, count=count)
+
+
+def _stamped(row: Mapping[str, Any]) -> Stamped:
+    return Stamped(row["seq"], row["at"], load(row["body"]))
 
 
 def _unknown(run_id: str) -> NotFoundError:

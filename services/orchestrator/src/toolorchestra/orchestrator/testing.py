@@ -18,7 +18,7 @@ from toolorchestra.ledger.alerts import Alert, TenantWindow
 from toolorchestra.ledger.calls import CallState, StoredCall
 from toolorchestra.ledger.keys import KeyLimits, KeyRecord, NewKey, Scopes
 from toolorchestra.ledger.policies import WindowBudget
-from toolorchestra.ledger.runs import RunRecord, RunState
+from toolorchestra.ledger.runs import RunRecord, RunState, WholeRun
 from toolorchestra.ledger.usage import UsageRow
 from toolorchestra.orchestrator.storage.accounts import AccountStore
 from toolorchestra.orchestrator.storage.calls import CallStore
@@ -44,9 +44,8 @@ class FixedRegistry:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    def observe(self, kind: str, namespace: str, name: str, observation: Observation) -> None:
-        observed = {**self._catalog.observed, (kind, namespace, name): observation}
-        self.put(replace(self._catalog, observed=observed))
+    def observe(self, seen: Mapping[Identity, Observation]) -> None:
+        self.put(replace(self._catalog, observed={**self._catalog.observed, **seen}))
 
     def due(self) -> Catalog:
         return self._catalog
@@ -276,8 +275,8 @@ class MemoryRuns(RunStore):
         return []
 
     @override
-    async def charged(self, tenant: str, run_id: str) -> dict[str, int]:
-        return self.charges
+    async def whole(self, tenant: str, run_id: str) -> WholeRun:
+        return WholeRun(await self.get(tenant, run_id), await self.log(tenant, run_id), self.charges)
 
 
 def a_record(run_id: str, tenant: str = "default", *, state: RunState = RunState.RUNNING) -> RunRecord:

@@ -133,7 +133,7 @@ class Decided(Frozen):
     cost_nano_usd: NanoUsd = 0
     estimated: bool = False
     latency_ms: int = 0
-    candidates: tuple[Candidate, ...] = ()
+    candidates: tuple[Candidate, ...] = ()  # none: those of the turn before
     format_hash: str | None = None
     finish_reason: str = "stop"
 

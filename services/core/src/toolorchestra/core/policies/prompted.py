@@ -80,9 +80,8 @@ class PromptedPolicy(Policy):
     def quote(self, view: View, *, forced: bool) -> Quote:
         if forced:
             return closing_quote(view.revision.closing, view.state.run)
-        tokens = PROMPT_OVERHEAD + self._prompt(view).tokens + self._menu(view).tokens
         limit = min(self._manager.max_output_tokens, view.state.run.limits.max_output_tokens)
-        return Quote(tokens, self._manager.price, limit, model_timeout_ms(self._manager))
+        return Quote(self._bound(view), self._manager.price, limit, model_timeout_ms(self._manager))
 
     @override
     async def decide(self, view: View, terms: Terms) -> Reply:
@@ -94,7 +93,7 @@ class PromptedPolicy(Policy):
             usage=reply.usage,
             estimated=reply.estimated,
             latency_ms=reply.latency_ms,
-            candidates=self._menu(view).candidates,
+            candidates=self._menu(view).candidates if _is_first(view.state) else (),
             finish_reason=reply.finish_reason,
         )
 
@@ -104,6 +103,7 @@ class PromptedPolicy(Policy):
             target=self._manager.target,
             messages=self._prompt(view).messages,
             tools=self._menu(view).tools,
+            input_bound=self._bound(view),
             tool_choice=_choice(view),
             max_tokens=terms.max_tokens,
             timeout_ms=terms.timeout_ms,
@@ -117,6 +117,10 @@ class PromptedPolicy(Policy):
             headers=terms.headers,
             price=self._manager.price,
         )
+
+    def _bound(self, view: View) -> int:
+        """The most tokens that the prompt of this moment can be."""
+        return PROMPT_OVERHEAD + self._prompt(view).tokens + self._menu(view).tokens
 
     def _menu(self, view: View) -> _Menu:
         run_id = view.state.run_id
@@ -237,6 +241,11 @@ def _turn_messages(state: State, turn: Turn) -> list[dict[str, Any]]:
     if answers and len(done) == len(turn.calls):
         answers[-1]["content"] += f"\n{remaining_line(turn, state.run.limits)}"
     return [{"role": "assistant", "content": decision.text or decision.reasoning or "", "tool_calls": calls}, *answers]
+
+
+def _is_first(state: State) -> bool:
+    """Whether nothing was decided yet: what could be called is the same in every turn, and is named once."""
+    return all(turn.decided is None for turn in state.turns)
 
 
 def _segment(state: State, turns: Sequence[Turn], room_bytes: int) -> dict[str, Any]:

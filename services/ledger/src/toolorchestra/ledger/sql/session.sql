@@ -1,8 +1,10 @@
 -- begin_tenant --
 -- First statement of a tenant's transaction: role, tenant and limits, all gone at its end, so a pooler between is no harm.
+-- `scans` off: a plan that was made while a table was small must not read all of it when it has grown.
 SELECT set_config('role', 'toolorchestra_app', true),
        set_config('search_path', 'toolorchestra, pg_temp', true),
        set_config('toolorchestra.tenant', %(tenant)s, true),
+       set_config('enable_seqscan', %(scans)s, true),
        set_config('statement_timeout', '30s', true),
        set_config('idle_in_transaction_session_timeout', '30s', true)
 
@@ -10,6 +12,7 @@ SELECT set_config('role', 'toolorchestra_app', true),
 -- The same for leases, reaper, keys and policies, which concern all tenants.
 SELECT set_config('role', 'toolorchestra_system', true),
        set_config('search_path', 'toolorchestra, pg_temp', true),
+       set_config('enable_seqscan', %(scans)s, true),
        set_config('statement_timeout', '30s', true),
        set_config('idle_in_transaction_session_timeout', '30s', true)
 

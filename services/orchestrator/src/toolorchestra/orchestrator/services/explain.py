@@ -1,6 +1,6 @@
 """A run, explained: each decision with its candidates, price and reason; the cost of every turn and call. Built from facts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from toolorchestra.core.loop.facts import Ended, Opened
@@ -44,7 +44,7 @@ def explain(
         "metadata": run.metadata,
         "session": run.session,
         "messages": list(run.messages) if content else None,
-        "turns": [_turn(turn, untold, content=content) for turn in state.turns],
+        "turns": list(_turns(state, untold, content=content)),
         "answer": _answer(state.ended, content=content),
     }
 
@@ -82,6 +82,16 @@ def _untold(state: State, charged: Mapping[str, NanoUsd]) -> dict[str, NanoUsd]:
     return {name: charged[name] - call.cost_nano_usd for name, call in finished.items() if name in charged}
 
 
+def _turns(state: State, untold: Mapping[str, NanoUsd], *, content: bool) -> Iterator[dict[str, Any]]:
+    """All turns. One that names no candidates had those of the turn before, unless only an answer counted in it."""
+    named: list[dict[str, Any]] = []
+    for turn in state.turns:
+        own = turn.decided.candidates if turn.decided else ()
+        named = [c.model_dump(exclude_none=True) for c in own] if own else named
+        could = named if own or (turn.decided and not turn.closing) else []
+        yield _turn(turn, untold, content=content) | {"candidates": could}
+
+
 def _turn(turn: Turn, untold: Mapping[str, NanoUsd], *, content: bool) -> dict[str, Any]:
     decided = turn.decided
     more = sum(untold.get(_id(turn, call), 0) for call in turn.calls)
@@ -92,7 +102,6 @@ def _turn(turn: Turn, untold: Mapping[str, NanoUsd], *, content: bool) -> dict[s
         "reasoning": decided.decision.reasoning if decided and content else None,
         "text": decided.decision.text if decided and content else None,
         "answer_from": decided.decision.answer_from if decided else None,
-        "candidates": [c.model_dump(exclude_none=True) for c in decided.candidates] if decided else [],
         "decision_cost_usd": format_usd(decided.cost_nano_usd if decided else 0),
         "decision_latency_ms": decided.latency_ms if decided else None,
         "decision_usage": usage_body(decided.usage) if decided and decided.usage else None,

@@ -56,12 +56,10 @@ class RunService:
 
     async def show(self, caller: Principal, run_id: str) -> dict[str, Any]:
         """One run, explained."""
-        record = await self._runs.get(caller.tenant, run_id)
-        log = await self._runs.log(caller.tenant, run_id)
-        if not log:
-            return _summary(record) | {"content_deleted_at": str(record.content_deleted_at), "turns": []}
-        charged = await self._runs.charged(caller.tenant, run_id)
-        return explain(run_id, log, charged) | {"charged_usd": format_usd(record.spent_nano_usd)}
+        run = await self._runs.whole(caller.tenant, run_id)
+        if not run.facts:
+            return _summary(run.record) | {"content_deleted_at": str(run.record.content_deleted_at), "turns": []}
+        return explain(run_id, run.facts, run.charged) | {"charged_usd": format_usd(run.record.spent_nano_usd)}
 
     async def require(self, caller: Principal, run_id: str) -> None:
         """Raises NotFoundError unless the run is the caller's tenant's."""

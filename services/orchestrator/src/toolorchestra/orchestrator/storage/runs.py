@@ -3,10 +3,9 @@
 from collections.abc import Collection, Sequence
 
 from toolorchestra.core.loop.journal import Stamped
-from toolorchestra.core.money import NanoUsd
-from toolorchestra.ledger import calls, runs
+from toolorchestra.ledger import runs
 from toolorchestra.ledger.database import Database
-from toolorchestra.ledger.runs import Feedback, RunRecord, RunState
+from toolorchestra.ledger.runs import Feedback, RunRecord, RunState, WholeRun
 
 
 class RunStore:
@@ -30,11 +29,9 @@ class RunStore:
         async with self._database.tenant(tenant) as connection:
             return await runs.get(connection, run_id)
 
-    async def charged(self, tenant: str, run_id: str) -> dict[str, NanoUsd]:
-        """What each call of a run was charged, all of its attempts together, by ``turn/ordinal``."""
-        async with self._database.tenant(tenant) as connection:
-            found = await calls.of_run(connection, run_id)
-        return {f"{call.turn}/{call.ordinal}": call.cost_nano_usd for call in found}
+    async def whole(self, tenant: str, run_id: str) -> WholeRun:
+        """A run with its facts and what its calls were charged. Raises NotFoundError."""
+        return await runs.whole(self._database, tenant, run_id)
 
     async def page(self, tenant: str, *, after: str | None, count: int) -> list[RunRecord]:
         """Raises NotFoundError for an unknown ``after``."""
