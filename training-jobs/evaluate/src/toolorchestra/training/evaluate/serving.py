@@ -1,13 +1,14 @@
 """Routers and simulated experts behind HTTP, as any OpenAI-compatible server: what a platform's ExpertModels lead to.
 
-It listens on the loopback interface in a thread of its own. A reply is streamed with usage where that is asked for, as the
-platform does; nobody waits for virtual latencies, but they are told in ``x-simulated-latency-ms``.
+It listens on the loopback interface in a thread of its own. A reply has the form of a stream with usage where that is asked
+for, as the platform does, and is sent in one piece, for it is known at once: nobody waits for virtual latencies, but they are
+told in ``x-simulated-latency-ms``.
 """
 
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
@@ -15,7 +16,7 @@ from typing import Any, Final, Self, TypeAlias
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from toolorchestra.core.chat import ChatModels, ChatReply, ChatRequest
@@ -95,7 +96,7 @@ class ModelServer:
         if not body.get("stream"):
             return JSONResponse(_whole(reply, body), headers=headers)
         usage = bool((body.get("stream_options") or {}).get("include_usage"))
-        return StreamingResponse(_chunks(reply, body, usage=usage), media_type="text/event-stream", headers=headers)
+        return Response("".join(_chunks(reply, body, usage=usage)), media_type="text/event-stream", headers=headers)
 
 
 def chat_request(body: Mapping[str, Any], target: ExpertTarget, headers: Mapping[str, str]) -> ChatRequest:
@@ -160,8 +161,7 @@ def _whole(reply: ChatReply, body: Mapping[str, Any]) -> dict[str, Any]:
     return {**_frame(body, "chat.completion", [choice]), "usage": _usage(reply)}
 
 
-async def _chunks(reply: ChatReply, body: Mapping[str, Any], *, usage: bool) -> AsyncIterator[str]:
-    """Two pieces: a reply that is known at once is not drawn out."""
+def _chunks(reply: ChatReply, body: Mapping[str, Any], *, usage: bool) -> Iterator[str]:
     kind = "chat.completion.chunk"
     yield _event(_frame(body, kind, [{"index": 0, "delta": _message(reply), "finish_reason": None}]))
     yield _event(_frame(body, kind, [{"index": 0, "delta": {}, "finish_reason": reply.finish_reason}]))
