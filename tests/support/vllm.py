@@ -33,9 +33,10 @@ class Counted:
 
 @dataclass
 class Vllm:
-    """One server at one port, which may be killed and started again."""
+    """One server at one port, which may be killed and started again. ``options`` are vLLM's own, beside those of serve.sh."""
 
     log: Path
+    options: tuple[str, ...] = ()
     port: int = field(default_factory=free_port)
     process: psutil.Popen | None = None
 
@@ -46,7 +47,7 @@ class Vllm:
 
     def start(self) -> None:
         """Returns when it is ready."""
-        command = leashed((str(FOLDER / "serve.sh"), "--port", str(self.port)))
+        command = leashed((str(FOLDER / "serve.sh"), "--port", str(self.port), *self.options))
         with self.log.open("ab") as output:
             self.process = psutil.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
         began = time.monotonic()
@@ -113,7 +114,9 @@ def vllm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         server.stop()
 
 
-def set_up() -> None:
-    """The environment and the model, when they are not there; tells what it does."""
-    if subprocess.run([str(FOLDER / "setup.sh")], check=False, stdout=subprocess.DEVNULL).returncode != 0:
+def set_up() -> Path:
+    """The environment and the model, when they are not there; tells what it does. The folder with both."""
+    done = subprocess.run([str(FOLDER / "setup.sh")], check=False, stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
         pytest.fail("vLLM could not be set up, see above", pytrace=False)
+    return Path(done.stdout.strip())
