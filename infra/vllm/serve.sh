@@ -7,6 +7,7 @@ folder=$("$here/setup.sh")
 # Three processes import torch and vLLM; compiled once and kept, that takes half as long.
 unset PYTHONDONTWRITEBYTECODE
 export VLLM_CACHE_ROOT=$folder/cache VLLM_HOST_IP=127.0.0.1 HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1
+export VLLM_ALLOW_RUNTIME_LORA_UPDATING=True # where --enable-lora is among the options; only this machine can reach it
 # Compiling would take minutes at every start. Without the strict level only the name of a forced call would be right, and
 # with whitespace allowed a small model may write nothing else.
 exec "$folder/venv/bin/python" -m vllm.entrypoints.openai.api_server \

@@ -21,6 +21,12 @@ def pytest_addoption(parser):
     parser.addoption("--taught", type=Path, help="a folder that `python -m tests.training.taught` wrote")
 
 
+def pytest_collection_modifyitems(config, items):
+    """With a real server only what is played against it."""
+    if config.getoption("--vllm"):
+        items[:] = [item for item in items if "served" in item.fixturenames]
+
+
 @pytest.fixture(scope="session")
 def codec() -> HfCodec:
     return HfCodec(build_tokenizer())

@@ -5,6 +5,7 @@ Tests that take ``served`` are played against a real vLLM as well, with ``--vllm
 
 import asyncio
 import json
+import shutil
 from contextlib import ExitStack
 
 import pytest
@@ -155,6 +156,16 @@ def test_the_same_weights_are_sent_once(fake, settings):
     loads = [body["lora_name"] for path, body in server.requests if path == "/v1/load_lora_adapter"]
     assert len(loads) == 2
     assert len(set(loads)) == 1
+
+
+def test_a_run_never_takes_the_adapter_of_another(fake, settings, tmp_path):
+    """Not even of the same weights, whose file may be gone by now."""
+    server = fake()
+    for folder in ("one", "other"):
+        found, _ = policy(settings, server.url, adapters=str(tmp_path / folder))
+        found.begin(0)
+        shutil.rmtree(tmp_path / folder)
+    assert len(server.roots) == 2
 
 
 def test_no_request_names_a_seed_and_each_names_the_whole_distribution(fake, settings, prompt):

@@ -1,12 +1,13 @@
 """The policy behind a vLLM server: each step's adapter is saved, loaded there, and checked to have arrived.
 
-An adapter is named after its step and its content, so a name never stands for two sets of weights: not for the server's
-prefix cache, not for a run that was ended and goes on, and not for several processes that train together and all do the same.
+An adapter is named after its step, its content and its folder, so a name never stands for two sets of weights: not for a run
+that was ended and goes on, nor for several processes that train together and all do the same. Nor for two files: vLLM reads an
+adapter again when it needs room for others, and its engine dies of one that is gone. So one is unloaded before it is deleted.
 """
 
+import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -77,7 +78,8 @@ class VllmPolicy(PolicyBackend):
         draft = self._folder / f".draft-{uuid4().hex}"
         try:
             self._model.save_pretrained(draft)
-            folder = self._folder / f"{PREFIX}{step}-{sha256(draft / WEIGHTS)[:8]}"
+            digest = hashlib.sha256(f"{self._folder}/{sha256(draft / WEIGHTS)}".encode()).hexdigest()
+            folder = self._folder / f"{PREFIX}{step}-{digest[:8]}"
             try:
                 draft.rename(folder)
             except OSError:
@@ -113,8 +115,7 @@ class VllmPolicy(PolicyBackend):
         """Only this run's, but also those of its earlier life."""
         for name, path in self._server.models().items():
             if name != self._name and Path(path).parent == self._folder:
-                with suppress(InvalidRunError):  # another process did so already
-                    self._server.unload(name)
+                self._server.unload(name)
         for folder in self._folder.glob(f"{PREFIX}*"):
             if folder.name != self._name:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -16,6 +16,7 @@ import httpx
 from toolorchestra.training.grpo.errors import InvalidRunError
 from toolorchestra.training.grpo.policies import PolicyUnavailableError, Turn
 
+CONNECT_RETRIES: Final = 3
 WHOLE_DISTRIBUTION: Final = {
     "top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0,
 }  # fmt: skip
@@ -47,35 +48,33 @@ class VllmServer:
 
     def models(self) -> dict[str, str]:
         """The models and adapters that it lists by name, each with the path that it came from."""
-        listed = self._ask("GET", "/v1/models").json()
+        listed = _checked(self._ask("GET", "/v1/models")).json()
         return {str(one["id"]): str(one.get("root")) for one in listed["data"]}
 
     def load(self, name: str, folder: Path) -> None:
         """Have it load an adapter; nothing if it has one of that name."""
-        try:
-            self._ask("POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(folder)})
-        except InvalidRunError as error:
-            if name not in self.models():
-                raise InvalidRunError(
-                    f"rollout.backend: the server did not load adapter {name}: {error.message}",
-                    param="rollout.backend.adapters",
-                    hint="start it with --enable-lora, --max-lora-rank of at least model.lora.rank and"
-                    f" VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, and let it see {folder.parent} under the same path",
-                ) from error
+        response = self._ask("POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(folder)})
+        if response.is_error and name not in self.models():
+            raise InvalidRunError(
+                f"rollout.backend: the server did not load adapter {name}: {_words(response)}",
+                param="rollout.backend.adapters",
+                hint="start it with --enable-lora, --max-lora-rank of at least model.lora.rank and"
+                f" VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, and let it see {folder.parent} under the same path",
+            )
 
     def unload(self, name: str) -> None:
-        """Have it forget an adapter."""
+        """Have it forget an adapter; nothing if it has none of that name."""
         self._ask("POST", "/v1/unload_lora_adapter", {"lora_name": name})
 
     def complete(self, model: str, turn: Turn) -> Completed:
         """One turn at once, with the log-probabilities of its prompt."""
         body = {**self._body(model, turn), "prompt_logprobs": 0}
-        return _completed(self._ask("POST", "/v1/completions", body))
+        return _completed(_checked(self._ask("POST", "/v1/completions", body)))
 
     async def write(self, model: str, turns: Sequence[Turn]) -> list[Completed]:
         """All turns side by side; the server makes batches of them."""
-        limits = httpx.Limits(max_connections=None)
-        async with httpx.AsyncClient(base_url=self.url, timeout=self.timeout_s, limits=limits) as client:
+        transport = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=None), retries=CONNECT_RETRIES)
+        async with httpx.AsyncClient(base_url=self.url, timeout=self.timeout_s, transport=transport) as client:
             return await asyncio.gather(*(self._one(client, model, turn) for turn in turns))
 
     async def _one(self, client: httpx.AsyncClient, model: str, turn: Turn) -> Completed:
@@ -87,10 +86,9 @@ class VllmServer:
 
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> httpx.Response:
         try:
-            response = httpx.request(method, f"{self.url}{path}", json=body, timeout=self.timeout_s)
+            return httpx.request(method, f"{self.url}{path}", json=body, timeout=self.timeout_s)
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
-        return _checked(response)
 
     def _body(self, model: str, turn: Turn) -> dict[str, Any]:
         return {
@@ -106,7 +104,7 @@ class VllmServer:
         }
 
     def _unreachable(self, error: httpx.HTTPError) -> PolicyUnavailableError:
-        told, hint = f"cannot be reached: {error}", "start the server, or name another"
+        told, hint = f"cannot be reached: {str(error) or type(error).__name__}", "start the server, or name another"
         if isinstance(error, httpx.ReadTimeout):
             told, hint = (
                 f"did not answer within {self.timeout_s:g} s",

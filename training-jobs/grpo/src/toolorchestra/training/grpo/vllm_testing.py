@@ -22,6 +22,10 @@ from toolorchestra.training.grpo.tokens import Codec
 Reply = tuple[int, dict[str, Any]]
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128  # all episodes of a step come at once
+
+
 @dataclass
 class FakeVllm:
     """One base model and its adapters. ``requests`` holds the bodies that came, by path.
@@ -49,7 +53,7 @@ class FakeVllm:
     @contextmanager
     def running(self) -> Iterator["FakeVllm"]:
         """It listens on loopback, at ``url``."""
-        server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        server = _Server(("127.0.0.1", 0), _handler(self))
         self.url = f"http://127.0.0.1:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
@@ -94,6 +98,9 @@ class FakeVllm:
         model, ids = self._models.get(body["model"]), body["prompt"]
         if model is None:
             return _error(404, f"The model `{body['model']}` does not exist.")
+        if body["model"] != self.name and not Path(self.roots[body["model"]]).is_dir():
+            self.broken = True  # as the real one, once it has made room for others
+            return _error(500, "EngineCore encountered an issue")
         turn = Turn(ids, body["max_tokens"], body["temperature"])
         (written,) = LocalPolicy(model, self.codec, seed=len(self.requests)).sample([turn])
         choice: dict[str, Any] = {"text": self.codec.decode(written.ids)}
