@@ -204,6 +204,7 @@ def test_a_server_with_other_weights_is_refused_before_the_first_episode(fake, s
         ({}, {"model": "another"}, InvalidRunError, r"rollout.backend.model: .*'another'.*it serves tiny"),
         ({"fixed": True}, {}, InvalidRunError, "VLLM_ALLOW_RUNTIME_LORA_UPDATING"),
         ({"wordy": True}, {}, InvalidRunError, "without token ids"),
+        ({"foreign": True}, {}, InvalidRunError, "does not list models as vLLM does"),
         ({"broken": True}, {}, PolicyUnavailableError, "the server broke: EngineCore encountered an issue"),
         ({}, {"adapters": "/proc/adapters"}, InvalidRunError, "rollout.backend.adapters: /proc/adapters cannot be written"),
         ({}, {"timeout_s": 1e-4}, PolicyUnavailableError, r"did not answer within 0.0001 s .*rollout.backend.timeout_s"),

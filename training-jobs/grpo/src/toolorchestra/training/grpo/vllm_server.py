@@ -48,8 +48,11 @@ class VllmServer:
 
     def models(self) -> dict[str, str]:
         """The models and adapters that it lists by name, each with the path that it came from."""
-        listed = _checked(self._ask("GET", "/v1/models")).json()
-        return {str(one["id"]): str(one.get("root")) for one in listed["data"]}
+        response = _checked(self._ask("GET", "/v1/models"))
+        try:
+            return {str(one["id"]): str(one["root"]) for one in response.json()["data"]}
+        except (ValueError, KeyError, TypeError) as error:
+            raise _foreign("does not list models as vLLM does") from error
 
     def load(self, name: str, folder: Path) -> None:
         """Have it load an adapter; nothing if it has one of that name."""
@@ -69,7 +72,10 @@ class VllmServer:
     def complete(self, model: str, turn: Turn) -> Completed:
         """One turn at once, with the log-probabilities of its prompt."""
         body = {**self._body(model, turn), "prompt_logprobs": 0}
-        return _completed(_checked(self._ask("POST", "/v1/completions", body)))
+        found = _completed(_checked(self._ask("POST", "/v1/completions", body)))
+        if len(found.prompt_logprobs) != len(turn.ids) - 1:
+            raise _foreign("does not say how likely a prompt is")
+        return found
 
     async def write(self, model: str, turns: Sequence[Turn]) -> list[Completed]:
         """All turns side by side; the server makes batches of them."""
@@ -106,10 +112,8 @@ class VllmServer:
     def _unreachable(self, error: httpx.HTTPError) -> PolicyUnavailableError:
         told, hint = f"cannot be reached: {str(error) or type(error).__name__}", "start the server, or name another"
         if isinstance(error, httpx.ReadTimeout):
-            told, hint = (
-                f"did not answer within {self.timeout_s:g} s",
-                "raise rollout.backend.timeout_s, or play fewer episodes",
-            )
+            told = f"did not answer within {self.timeout_s:g} s"
+            hint = "raise rollout.backend.timeout_s, or play fewer episodes"
         return PolicyUnavailableError(f"rollout.backend.url: {self.url} {told}", param="rollout.backend.url", hint=hint)
 
 
@@ -137,8 +141,12 @@ def _completed(response: httpx.Response) -> Completed:
         prompt = [next(iter(one.values()))["logprob"] for one in (choice.get("prompt_logprobs") or ())[1:]]
         return Completed(list(ids), [float(one) for one in logprobs], prompt)
     except (ValueError, KeyError, TypeError, StopIteration) as error:
-        raise InvalidRunError(
-            "rollout.backend.url: the server answers without token ids and their log-probabilities",
-            param="rollout.backend.url",
-            hint="vLLM's own server is needed, 0.10.2 or newer",
-        ) from error
+        raise _foreign("answers without token ids and their log-probabilities") from error
+
+
+def _foreign(told: str) -> InvalidRunError:
+    return InvalidRunError(
+        f"rollout.backend.url: the server {told}",
+        param="rollout.backend.url",
+        hint="vLLM's own server is needed, 0.10.2 or newer",
+    )

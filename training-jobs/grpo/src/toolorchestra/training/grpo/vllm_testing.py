@@ -31,7 +31,7 @@ class FakeVllm:
     """One base model and its adapters. ``requests`` holds the bodies that came, by path.
 
     Faults: ``deaf_to`` is part of the names of adapters that it says it loaded and did not, ``fixed`` takes no adapters at
-    all, ``wordy`` answers in text alone, ``broken`` has only errors.
+    all, ``wordy`` answers in text alone, ``foreign`` is none of this kind, ``broken`` has only errors.
     """
 
     model: PreTrainedModel
@@ -40,6 +40,7 @@ class FakeVllm:
     deaf_to: str | None = None
     fixed: bool = False
     wordy: bool = False
+    foreign: bool = False
     broken: bool = False
     requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     roots: dict[str, str] = field(default_factory=dict)
@@ -70,6 +71,8 @@ class FakeVllm:
             self.requests.append((path, body))
             if self.broken:
                 return _error(500, "EngineCore encountered an issue")
+            if self.foreign:
+                return 200, {"status": "ok"}
             if path == "/v1/models":
                 return 200, {"data": [{"id": name, "root": self.roots.get(name, "base")} for name in self._models]}
             if path == "/v1/completions":
