@@ -1,13 +1,13 @@
 -- start --
 -- Rows of calls that start now. Inline calls are under way already; others wait for a worker, who counts the attempt. A later
--- attempt overwrites the row of an earlier one.
+-- attempt overwrites the row of an earlier one. No planner knows how many rows JSON has: an array of ids makes it ask the index.
 WITH s AS (
   SELECT * FROM json_to_recordset(%(starts)s::json) AS s (
     id text, turn integer, ordinal integer, attempt integer, function text, arguments json, args_hash text, execution text,
     side_effects text, timeout_ms bigint, hold text, hold_nano_usd bigint, max_output_tokens integer)
 ), lost AS (
   UPDATE attempts a SET finished_at = clock_timestamp(), status = 'unknown'
-  FROM s WHERE a.call = s.id AND a.attempt < s.attempt AND a.finished_at IS NULL
+  FROM s WHERE a.call = ANY(ARRAY(SELECT id FROM s)) AND a.call = s.id AND a.attempt < s.attempt AND a.finished_at IS NULL
 ), c AS (
   INSERT INTO calls AS c (id, run, tenant, turn, ordinal, function, arguments, args_hash, execution, side_effects, state, attempt,
                           created_at, deadline_at, hold, hold_nano_usd, max_output_tokens, traceparent)
@@ -31,19 +31,21 @@ SELECT s.id, s.attempt, %(tenant)s, s.hold FROM s JOIN c ON c.id = s.id WHERE s.
 WITH s AS (
   SELECT * FROM json_to_recordset(%(ends)s::json) AS s (id text, attempt integer, status text, outcome json)
 ), a AS (
-  UPDATE attempts a SET finished_at = clock_timestamp(), status = s.status FROM s WHERE a.call = s.id AND a.attempt = s.attempt
+  UPDATE attempts a SET finished_at = clock_timestamp(), status = s.status
+  FROM s WHERE a.call = ANY(ARRAY(SELECT id FROM s)) AND a.call = s.id AND a.attempt = s.attempt
 )
 UPDATE calls c SET state = 'done', outcome = s.outcome FROM s
-WHERE c.id = s.id AND ((c.attempt = s.attempt AND c.state <> 'done') OR c.state = 'over')
+WHERE c.id = ANY(ARRAY(SELECT id FROM s)) AND c.id = s.id AND ((c.attempt = s.attempt AND c.state <> 'done') OR c.state = 'over')
 
 -- claim --
--- A worker takes a call that waits: the call, the mark that its request may leave, and the attempt's row.
+-- A worker takes a call that waits: the call, the mark that its request may leave, and the attempt's row. CASE keeps the planner
+-- from the index of all open holds.
 WITH c AS (
   UPDATE calls SET state = 'running', attempt = attempt + 1, lease_until = clock_timestamp() + %(lease_ms)s * interval '1 ms'
   WHERE id = %(call)s AND state = 'queued' AND deadline_at > clock_timestamp()
   RETURNING *
 ), sent AS (
-  UPDATE holds h SET sent = true FROM c WHERE h.id = c.hold AND h.state = 'open'
+  UPDATE holds SET sent = true WHERE id = (SELECT hold FROM c) AND CASE state WHEN 'open' THEN true END
 ), begun AS (
   INSERT INTO attempts (call, attempt, tenant, hold) SELECT id, attempt, tenant, hold FROM c
 )

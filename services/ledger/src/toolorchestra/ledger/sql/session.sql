@@ -1,6 +1,6 @@
 -- begin_tenant --
 -- First statement of a tenant's transaction: role, tenant and limits, all gone at its end, so a pooler between is no harm.
--- `scans` off: a plan that was made while a table was small must not read all of it when it has grown.
+-- `scans` off: plans are kept, and one that was made while a table was small must not read all of it when it has grown.
 SELECT set_config('role', 'toolorchestra_app', true),
        set_config('search_path', 'toolorchestra, pg_temp', true),
        set_config('toolorchestra.tenant', %(tenant)s, true),
