@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,11 +12,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from openai import OpenAI
 
 from toolorchestra.cli.embedded.parts import free_port
 from toolorchestra.cli.embedded.state import PlatformState, running_platform
+from toolorchestra.cli.platform.folder import API_URL_NAME
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 TOOL = """\
@@ -58,7 +61,7 @@ def up(command: Command, folder: Path) -> Iterator[str]:
     (folder / "manifests").mkdir()
     (folder / "manifests" / "twice.yaml").write_text(TOOL)
     (folder / "manifests" / "broken.yaml").write_text(TOOL.replace("name: twice", "name: broken").replace("plugin", "plugn"))
-    done = command("up", "--detach", "--port", str(free_port()))
+    done = command("up", "--detach", "--port", str(free_port()), "--replicas", "2")
     assert done.returncode == 0, done.stderr
     yield done.stdout
     assert command("down").returncode == 0
@@ -89,6 +92,14 @@ def test_up_prints_address_key_models_tools_and_what_is_wrong(up):
 
 
 @pytest.mark.usefixtures("up")
+def test_two_replicas_answer_on_one_port(up, folder):
+    url = running_platform(folder / ".toolorchestra").urls[API_URL_NAME]
+    for _ in range(20):
+        assert httpx.get(f"{url}/v1/models").status_code == 401
+    counted = re.findall(r'requests_total\{route="/v1/models",status="401"\} (\d+)', httpx.get(f"{url}/metrics").text)
+    assert 0 < sum(map(int, counted)) < 20  # neither had all of them
+
+
 def test_a_second_platform_in_the_folder_is_refused(command):
     done = command("up")
     assert done.returncode == 1

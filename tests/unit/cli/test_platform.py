@@ -67,6 +67,14 @@ def test_there_is_one_worker_for_calls_and_one_for_the_sandbox(tmp_path):
     assert parts[0].url == "http://127.0.0.1:8123"
 
 
+def test_replicas_share_the_port_and_one_of_them_keeps_what_is_observed(tmp_path):
+    first, second, *_ = service_parts(UpOptions(state=tmp_path, port=8123, replicas=2), BACKING, Programs())
+    assert [first.name, second.name] == ["orchestrator", "orchestrator-2"]
+    assert first.url == second.url
+    assert {part.env["TOOLORCHESTRA_SHARE_PORT"] for part in (first, second)} == {"true"}
+    assert first.env.keys() - second.env.keys() == {"TOOLORCHESTRA_STATUS_FILE"}
+
+
 @pytest.mark.parametrize("name", ["URL", "API_KEY", "STATE", "WORKER_CLASS"])
 def test_no_variable_of_the_command_looks_like_a_misspelt_setting(name):
     assert not get_close_matches(f"TOOLORCHESTRA_{name}", list(OrchestratorSettings.variables()), cutoff=SIMILAR)
@@ -76,6 +84,7 @@ def test_a_platform_in_the_background_gets_all_options_and_no_password_on_its_co
     options = UpOptions(
         state=tmp_path,
         port=8123,
+        replicas=2,
         manifests=(tmp_path / "a", tmp_path / "b"),
         local_model=False,
         allow_egress=("10.0.0.5:80",),
@@ -84,6 +93,7 @@ def test_a_platform_in_the_background_gets_all_options_and_no_password_on_its_co
     assert list(arguments_of(options)) == [
         f"--state={tmp_path}",
         "--port=8123",
+        "--replicas=2",
         f"--manifests={tmp_path}/a",
         f"--manifests={tmp_path}/b",
         "--allow-egress=10.0.0.5:80",

@@ -1,6 +1,8 @@
 """What ``toolorchestra evaluate`` does. Loaded only when it runs: worlds, NumPy and YAML take a while."""
 
 import asyncio
+import os
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -100,6 +102,7 @@ def _own(plan: EvaluationPlan, wanted: Wanted) -> Connect:
         options = UpOptions(
             state=wanted.out / "platform",
             port=free_port(),
+            replicas=_replicas(),
             manifests=(manifests,),
             local_model=any(name.startswith(_LOCAL_MODELS) for name in plan.policies),
             allow_egress=(models,),
@@ -109,6 +112,11 @@ def _own(plan: EvaluationPlan, wanted: Wanted) -> Connect:
             yield Address(platform.url, platform.api_key)
 
     return connect
+
+
+def _replicas() -> int:
+    """One for each processor that this process may use, up to four; one where a port cannot be shared."""
+    return min(4, len(os.sched_getaffinity(0))) if sys.platform == "linux" else 1
 
 
 def quick_plan(shell: Shell, out: Path) -> Path:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx2
+from pydantic_core import to_json
 
 from toolorchestra.core.calls import SecretReader
 from toolorchestra.core.errors import NotFoundError, UnavailableError
@@ -87,10 +88,10 @@ class Upstream:
         where = (post.target.base_url, str(post.body.get("model")))
         client = self._http if post.target.spec.endpoint is not None else self._inside
         url = f"{post.target.base_url.rstrip('/')}/{post.path}"
-        headers = {**post.headers, "authorization": f"Bearer {key}"} if key else post.headers
+        headers = {**post.headers, "content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
         while True:
             refused = self._refused.get(where, frozenset())
-            request = client.build_request("POST", url, json=without(post.body, refused), headers=headers)
+            request = client.build_request("POST", url, content=to_json(without(post.body, refused)), headers=headers)
             tally.sending()
             response = await client.send(request, stream=True)
             if response.is_success:

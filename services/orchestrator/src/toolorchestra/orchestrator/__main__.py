@@ -1,7 +1,9 @@
 """``python -m toolorchestra.orchestrator``: serve, configured by the environment."""
 
 import asyncio
+import socket
 import sys
+from typing import Final
 
 import uvicorn
 
@@ -11,6 +13,8 @@ from toolorchestra.kit.telemetry import configure_telemetry
 from toolorchestra.orchestrator.main import create_app
 from toolorchestra.orchestrator.server import DrainingServer
 from toolorchestra.orchestrator.settings import OrchestratorSettings
+
+BACKLOG: Final = 2_048  # as uvicorn's own
 
 
 def main() -> int:
@@ -34,10 +38,19 @@ def main() -> int:
     adopt_loggers("uvicorn", "uvicorn.error")
     try:
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-            runner.run(DrainingServer(config, app).serve())
+            runner.run(DrainingServer(config, app).serve(_sockets(settings)))
     finally:
         telemetry.shutdown()
     return 0
+
+
+def _sockets(settings: OrchestratorSettings) -> list[socket.socket] | None:
+    """A socket that others may listen beside; None leaves it to uvicorn to open its own."""
+    if not settings.share_port:
+        return None
+    address = (settings.host, settings.port)
+    family, *_ = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0]
+    return [socket.create_server(address, family=family, backlog=BACKLOG, reuse_port=True)]
 
 
 if __name__ == "__main__":

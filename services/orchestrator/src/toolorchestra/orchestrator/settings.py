@@ -29,6 +29,9 @@ class OrchestratorSettings(Settings):
     signal_url: SecretStr | None = Field(default=None, description="Valkey or Redis for signals. Without it, a slow poll.")
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    share_port: bool = Field(
+        default=False, description="Listen beside other replicas of this user on the same port: the kernel spreads connections."
+    )
     manifests: tuple[Path, ...] = Field(default=(), description="Folders with manifests.")
     status_file: Path | None = Field(default=None, description="Where observed states of file manifests are kept.")
     registry: Literal["files", "cluster"] = Field(

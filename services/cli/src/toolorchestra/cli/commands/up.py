@@ -40,6 +40,9 @@ def up_command(
         ),
     ] = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = DEFAULT_PORT,
+    replicas: Annotated[
+        int, typer.Option(min=1, max=64, help="Orchestrator processes behind that port; more than one needs Linux.")
+    ] = 1,
     state: StateOption = DEFAULT_STATE,
     local_model: Annotated[bool, typer.Option("--local-model/--no-local-model", help="Start the small local model.")] = True,
     allow_egress: Annotated[
@@ -66,6 +69,7 @@ def up_command(
     options = UpOptions(
         state=state,
         port=port,
+        replicas=replicas,
         manifests=tuple(manifests or ()),
         local_model=local_model,
         allow_egress=tuple(allow_egress or ()),

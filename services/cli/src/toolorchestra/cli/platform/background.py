@@ -87,6 +87,7 @@ def arguments_of(options: UpOptions) -> Iterator[str]:
     """The options of `up` that stand for these, but for URLs."""
     yield f"--state={options.state}"
     yield f"--port={options.port}"
+    yield f"--replicas={options.replicas}"
     for folder in options.manifests:
         yield f"--manifests={folder}"
     for entry in options.allow_egress:

@@ -12,10 +12,13 @@ OWN_MANIFESTS: Final = Path("manifests")  # read unless other folders were named
 
 @dataclass(frozen=True, slots=True)
 class UpOptions:
-    """``manifests`` are the person's own folders; a URL that is given replaces the embedded part behind it."""
+    """``manifests`` are the person's own folders; a URL that is given replaces the embedded part behind it.
+    ``replicas`` of the orchestrator listen side by side on ``port``; more than one needs Linux.
+    """
 
     state: Path
     port: int = DEFAULT_PORT
+    replicas: int = 1
     manifests: tuple[Path, ...] = ()
     local_model: bool = True
     allow_egress: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""The platform's own services as parts: one orchestrator, one worker for calls, one worker for the sandbox."""
+"""The platform's own services as parts: orchestrators, one worker for calls, one worker for the sandbox."""
 
 import json
 import sys
@@ -14,6 +14,7 @@ from toolorchestra.cli.platform.folder import StateFolder
 from toolorchestra.cli.platform.options import UpOptions
 
 SHIPPED_MANIFESTS: Final = Path(__file__).parents[1] / "manifests"
+STATUS_FILE: Final = "TOOLORCHESTRA_STATUS_FILE"
 READY_PATH: Final = "/readyz"
 GRACE_MS: Final = 25_000  # runs that are under way get to a transition first
 
@@ -37,21 +38,28 @@ class Programs:
 
 
 def service_parts(options: UpOptions, backing: Backing, programs: Programs) -> list[Part]:
-    """The services, ready to be started. The orchestrator answers at the platform's URL."""
+    """The services, ready to be started. The orchestrators answer at the platform's URL."""
     env = service_environment(options, backing)
     return [
-        Part(
-            name="orchestrator",
-            argv=programs.orchestrator,
-            env=env,
-            ready=partial(http_answers, LOOPBACK, options.port, path=READY_PATH),
-            grace_ms=GRACE_MS,
-            url=platform_url(options.port),
-            port=options.port,
-        ),
+        *(_orchestrator(number, options, env, programs) for number in range(options.replicas)),
         _worker("worker", "calls", options, env, programs),
         _worker("sandbox-worker", "sandbox", options, env, programs),
     ]
+
+
+def _orchestrator(number: int, options: UpOptions, env: Mapping[str, str], programs: Programs) -> Part:
+    """What is observed of manifests is kept by the first one: it is one file."""
+    own = {name: value for name, value in env.items() if number == 0 or name != STATUS_FILE}
+    shared = {"TOOLORCHESTRA_SHARE_PORT": "true"} if options.replicas > 1 else {}
+    return Part(
+        name=f"orchestrator-{number + 1}" if number else "orchestrator",
+        argv=programs.orchestrator,
+        env={**own, **shared},
+        ready=partial(http_answers, LOOPBACK, options.port, path=READY_PATH),
+        grace_ms=GRACE_MS,
+        url=platform_url(options.port),
+        port=options.port,
+    )
 
 
 def _worker(name: str, worker_class: str, options: UpOptions, env: Mapping[str, str], programs: Programs) -> Part:

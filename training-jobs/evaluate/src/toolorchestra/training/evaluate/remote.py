@@ -27,8 +27,8 @@ class RefusedError(UpstreamError):
 
 
 def client_of(address: Address, width: int) -> httpx.AsyncClient:
-    """Requests to a platform, so many at once."""
-    limits = httpx.Limits(max_connections=width + 2, max_keepalive_connections=width + 2)
+    """Requests to a platform, so many at once; a connection each, so that they are spread over its replicas."""
+    limits = httpx.Limits(max_connections=width + 2, max_keepalive_connections=0)
     headers = {"authorization": f"Bearer {address.key}"}
     return httpx.AsyncClient(base_url=address.url, headers=headers, timeout=REQUEST_S, limits=limits)
 
