@@ -47,7 +47,6 @@ def test_a_trained_manager_is_published_and_answers_through_an_orchestrator(tena
     figures.append(f"TrainingRun: {status['startedAt']} → {status['completedAt']}, seen at step {step}, {status['metrics']}")
 
     began = time.monotonic()
-    # Without limits no money is counted in its prompt, as in its training.
     tenant.apply(*example("serve.yaml"), *tools(), resource("BudgetPolicy", "default", {"limits": {}}))
     tenant.wait("expertmodel/tiny", "Ready", seconds=120)
     figures.append(f"the checkpoint on KServe: Ready after {time.monotonic() - began:.1f} s")

@@ -1,4 +1,4 @@
-"""``torchrun -m tests.training.runs_together RUN.yaml…``: several runs one after another, each into the folder beside its file.
+"""``python -m tests.training.runs_together RUN.yaml…``, in each process: several runs one after another, each into the folder beside its file.
 
 One start of several processes for all of them: starting takes longer than these runs.
 """

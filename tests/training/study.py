@@ -1,27 +1,33 @@
 """The figures of learning in docs/benchmarks.md: ``python -m tests.training.study OUT [--seeds 3]``.
 
 Trains by the example's settings from the shipped seed, and from one that asks the strongest expert 99.9 % of the time, with
-and without exploration. Each run leaves its folder; a line of JSON per run says what it came to.
+and without exploration. Each run leaves its folder; a line of JSON per run says what it came to, and ``curves.svg`` shows all.
 """
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Final
 
 import torch
 import yaml
 
+from toolorchestra.core.pages import css
 from toolorchestra.training.grpo.assembly import grouping_of
 from toolorchestra.training.grpo.checkpoints import load
+from toolorchestra.training.grpo.curves import HEIGHT, WIDTH, Curve, curve_svg
 from toolorchestra.training.grpo.settings import ModelSettings, TrainingSettings, check_settings
 from toolorchestra.training.grpo.tiny.probing import probe
 from toolorchestra.training.grpo.tiny.seeding import lean_seed
-from toolorchestra.training.grpo.training import Run
+from toolorchestra.training.grpo.training import METRICS, Run
 
 EXAMPLE: Final = Path("training-jobs/grpo/examples/tiny.yaml")
 EXPERT: Final = 0.999
+SMOOTHED: Final = 5  # steps
+COLUMNS: Final = 3
+COLOURS: Final = {"back": "#fff", "ink": "#1b1f24", "soft": "#59636e", "line": "#d6dbe1", "accent": "#0a5fb4"}
 
 
 def plans(seeds: int, leaning: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -47,6 +53,28 @@ def figures(settings: TrainingSettings, folder: Path) -> dict[str, Any]:
     return found
 
 
+def smoothed(folder: Path) -> list[tuple[int, float]]:
+    """The share of episodes that were right, by step: means of so many steps."""
+    solved = [json.loads(line)["solved"] for line in (folder / METRICS).read_text().splitlines()]
+    return [(step, fmean(solved[max(0, step - SMOOTHED) : step])) for step in range(1, len(solved) + 1)]
+
+
+def picture(folders: Sequence[Path]) -> str:
+    """A curve per run beside each other, as a file of its own."""
+    rules = "".join(line for line in css().splitlines() if line.startswith((".grid", ".tick", ".line")))
+    for name, colour in COLOURS.items():
+        rules = rules.replace(f"var(--{name})", colour)
+    rows = -(-len(folders) // COLUMNS)
+    body = [f'<rect width="100%" height="100%" fill="{COLOURS["back"]}"/>']
+    for number, folder in enumerate(folders):
+        drawn = curve_svg(Curve(f"{folder.name}: solved", smoothed(folder), lambda share: f"{share:.0%}"))
+        x, y = WIDTH * (number % COLUMNS), HEIGHT * (number // COLUMNS)
+        body.append(drawn.replace("<svg ", f'<svg x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" ', 1))
+    size = f'width="{WIDTH * min(COLUMNS, len(folders))}" height="{HEIGHT * rows}"'
+    style = f"<style>svg{{font:12px system-ui,sans-serif}}{rules}</style>"
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{style}{"".join(body)}</svg>\n'
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
@@ -56,12 +84,15 @@ def main() -> None:
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
     leaning = options.out / "leaning"
+    played: list[Path] = []
     for name, document in plans(options.seeds, leaning):
         if name.startswith(options.only):
             if document["model"]["path"] == str(leaning) and not leaning.exists():
                 lean_seed(Path(yaml.safe_load(EXAMPLE.read_text())["model"]["path"]), leaning, EXPERT)
             found = figures(check_settings(document, where=name), options.out / name)
             print(json.dumps({"run": name, **found}), flush=True)
+            played.append(options.out / name)
+    (options.out / "curves.svg").write_text(picture(played))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def settings():
     document = yaml.safe_load(EXAMPLE.read_text())
     document["optimiser"]["minutes"] = None
     document["optimiser"]["steps"] = 30
-    document["gate"] |= {"solved_below_oracle": 0.3, "cost_over_oracle": 1.3}
+    document["gate"] |= {"solved_below_oracle": 0.15, "cost_over_oracle": 1.5}
     return check_settings(document, where=str(EXAMPLE))
 
 
@@ -42,7 +42,8 @@ def test_every_route_is_the_best_for_a_fifth_of_the_tasks(settings):
 def test_thirty_steps_bring_the_seed_most_of_the_way(settings, trained):
     result, folder = trained
     print(json.dumps(result.after.document()))
-    assert result.before.solved < 0.4
+    assert result.before.solved < 0.75
+    assert result.before.best_route < 0.5
     assert result.model is not None, result.reasons
-    assert result.after.best_route >= 0.6  # by names of tools that no step has seen
+    assert result.after.best_route >= 0.65  # by names of tools that no step has seen
     assert len((folder / METRICS).read_text().splitlines()) == result.steps == settings.optimiser.steps

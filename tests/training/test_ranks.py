@@ -1,33 +1,33 @@
 """Processes that train together do what one does alone: the same episodes, the same metrics, the same weights but for rounding."""
 
 import json
-import os
-import subprocess
 import sys
 
 import pytest
 import yaml
 from safetensors.torch import load_file
 
-from tests.training.taught import SEED, TASKS
+from tests.training.taught import SEED
 from toolorchestra.training.grpo.errors import InvalidRunError
+from toolorchestra.training.grpo.launching import launch
 from toolorchestra.training.grpo.main import main
 from toolorchestra.training.grpo.ranks import place
 from toolorchestra.training.grpo.settings import read_settings
 from toolorchestra.training.grpo.training import Run
 
-STEPS = 4
+STEPS = 3
+GROUPS = 8  # in a step, of all processes
 
 
 @pytest.fixture
 def written(tmp_path, taught):
-    """Writes a run's file. In each run a step plays every task that the model knows."""
+    """Writes a run's file. In each run a step plays the same tasks, some of which the model knows."""
 
     def write(name, *, processes, micro=None):
         settings = {
             "model": {"path": str(taught)},
-            "tasks": {"kind": "routes", "count": TASKS, "seed": SEED},
-            "rollout": {"group_size": 8, "groups_per_step": TASKS // processes},
+            "tasks": {"kind": "routes", "count": GROUPS, "seed": SEED},
+            "rollout": {"group_size": 8, "groups_per_step": GROUPS // processes},
             "optimiser": {"steps": STEPS, "micro_batch": micro},
             "checkpoint": {"every": STEPS},
             "processes": processes,
@@ -42,16 +42,12 @@ def written(tmp_path, taught):
 
 def together(*files):
     """Run these in two processes."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*launcher, "-m", "tests.training.runs_together", *map(str, files)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1_500, check=False)
-    assert done.returncode == 0, done.stderr
+    assert launch([sys.executable, "-m", "tests.training.runs_together", *map(str, files)], 2, ends=(0,)) == 0
 
 
 def metrics(file):
     lines = [json.loads(line) for line in (file.with_suffix("") / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
+    return [{name: value for name, value in line.items() if not name.endswith("seconds")} for line in lines]
 
 
 def weights(file):
@@ -70,7 +66,7 @@ def test_two_processes_train_as_one_does(written, taught):
     for other in (two, split):
         assert metrics(other) == metrics(one)
         assert largest_difference(weights(other), first) < 5e-6
-        assert checksum(weights(other)) == pytest.approx(checksum(first), rel=1e-8)
+        assert checksum(weights(other)) == pytest.approx(checksum(first), rel=1e-7)
 
 
 def largest_difference(some, others):
@@ -81,7 +77,8 @@ def checksum(found):
     return sum(one.double().sum().item() for one in found.values())
 
 
-def test_a_run_for_two_processes_is_not_begun_by_one(written, capsys):
+def test_a_run_for_two_processes_is_not_begun_by_one(written, capsys, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "1")
     file = written("two", processes=2)
     assert main([str(file), "--out", str(file.with_suffix(""))]) == 2
     assert "processes: the run is written for 2, and 1 were started" in capsys.readouterr().err

@@ -46,7 +46,7 @@ def run(tmp_path, taught):
 
 def metrics(folder):
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
+    return [{name: value for name, value in line.items() if not name.endswith("seconds")} for line in lines]
 
 
 def weights(folder):

@@ -7,10 +7,10 @@ import torch
 from toolorchestra.training.grpo.checkpoints import load
 from toolorchestra.training.grpo.settings import ModelSettings
 from toolorchestra.training.grpo.tiny.drills import TURNS, Drills
-from toolorchestra.training.grpo.tiny.seeding import STAGES, lean_seed, make_seed
+from toolorchestra.training.grpo.tiny.seeding import STAGES, Stage, lean_seed, make_seed
 from toolorchestra.training.grpo.tiny.warmstart import CHEAPEST, Lessons
 
-SHORT = [(lessons, 6, replace(course, steps=3, batch=4)) for lessons, _, course in STAGES]
+SHORT = [Stage([(lessons, 6) for lessons, _ in stage.parts], replace(stage.course, steps=3, batch=4)) for stage in STAGES]
 
 
 def test_a_seed_is_the_same_each_time_and_can_be_trained_on(tmp_path):
@@ -23,7 +23,7 @@ def test_a_seed_is_the_same_each_time_and_can_be_trained_on(tmp_path):
 
 def test_a_leaning_seed_starts_from_a_seed(tmp_path):
     seed = make_seed(tmp_path / "seed", stages=SHORT, tell=lambda _: None)
-    leaning = lean_seed(seed, tmp_path / "leaning", 0.999, course=SHORT[0][2], tell=lambda _: None)
+    leaning = lean_seed(seed, tmp_path / "leaning", 0.999, course=SHORT[0].course, tell=lambda _: None)
     weights = [load(ModelSettings(path=str(folder))).model.get_input_embeddings().weight for folder in (seed, leaning)]
     assert not torch.equal(*weights)
     assert torch.allclose(*weights, atol=0.1)
@@ -36,11 +36,17 @@ async def test_drills_ask_much_of_one_list_and_names_alone_carry_loss(codec):
         answers = [turn.split("<|im_end|>")[0] for turn in text.split("assistant\ncall ")[1:]]
         said = [codec.decode([one]) for one, own in zip(drill.ids, drill.own, strict=True) if own]
         assert said == answers
-        assert len(said) == TURNS
+        assert 7 <= len(said) <= TURNS
         assert all(f"\n{name}(" in text for name in said)
         lines = [line.removesuffix("<|im_end|>") for line in text.splitlines()]
         told = {line.removeprefix("Preference: ask ") for line in lines if line.startswith("Preference: ask ")}
         assert told <= set(said)
+
+
+def test_lessons_are_seen_about_once():
+    for stage in STAGES:
+        if any(isinstance(lessons, Lessons) for lessons, _ in stage.parts):
+            assert sum(count for _, count in stage.parts) >= stage.course.steps * stage.course.batch * 0.9
 
 
 def test_lessons_do_as_they_are_told():

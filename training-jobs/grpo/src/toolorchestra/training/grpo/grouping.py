@@ -101,7 +101,8 @@ class Figures:
     """What groups came to. Episodes whose first tool was drawn count for nothing here: they say nothing about the policy.
 
     ``rewards`` has one entry per episode that counts, ``right`` how many of those were, ``nano_usd`` what they spent;
-    ``entropies`` one per group, in nats, of the tools that its episodes called first; ``kept`` groups teach something.
+    ``entropies`` one per group, in nats, of the tools that its episodes called first; ``kept`` groups teach something;
+    ``tokens`` are all that the policy wrote.
     """
 
     rewards: tuple[float, ...]
@@ -109,6 +110,7 @@ class Figures:
     nano_usd: int
     entropies: tuple[float, ...]
     kept: int
+    tokens: int
 
     @classmethod
     def of(cls, groups: Sequence[Group]) -> "Figures":
@@ -121,6 +123,7 @@ class Figures:
             nano_usd=sum(episode.rollout.cost_nano_usd for episode, _ in free),
             entropies=tuple(_route_entropy(group) for group in groups),
             kept=sum(group.score.dropped is None for group in groups),
+            tokens=sum(sum(episode.trajectory.own) for group in groups for episode in group.episodes),
         )
 
     @classmethod
@@ -132,6 +135,7 @@ class Figures:
             nano_usd=sum(part.nano_usd for part in parts),
             entropies=tuple(entropy for part in parts for entropy in part.entropies),
             kept=sum(part.kept for part in parts),
+            tokens=sum(part.tokens for part in parts),
         )
 
     def document(self) -> dict[str, float]:
@@ -143,6 +147,7 @@ class Figures:
             "cost_nano_usd": self.nano_usd / episodes,
             "route_entropy": fsum(self.entropies) / groups,
             "kept_groups": self.kept / groups,
+            "tokens": self.tokens,
         }
 
     def sentence(self) -> str:

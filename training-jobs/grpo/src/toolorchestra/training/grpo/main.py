@@ -20,6 +20,7 @@ os.environ.setdefault("TQDM_DISABLE", "1")  # bars of steps that take no time
 
 from toolorchestra.core.errors import InvalidRequestError, ToolOrchestraError
 from toolorchestra.training.grpo import job
+from toolorchestra.training.grpo.launching import launch, launched, own_command
 from toolorchestra.training.grpo.peeking import peek
 from toolorchestra.training.grpo.planning import dry_run
 from toolorchestra.training.grpo.serving import serve
@@ -42,17 +43,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _peek(_peek_parser().parse_args(given[1:]))
         if given[:1] == [SERVE]:
             return _serve(_serve_parser().parse_args(given[1:]))
-        return _train(_train_parser().parse_args(given))
+        return _train(_train_parser().parse_args(given), given)
     except ToolOrchestraError as error:
         sys.stderr.write(f"{error.message}\n" + (f"  {error.hint}\n" if error.hint else ""))
         return WRONG if isinstance(error, InvalidRequestError) else FAILED
 
 
-def _train(chosen: argparse.Namespace) -> int:
+def _train(chosen: argparse.Namespace, given: Sequence[str]) -> int:
     settings = read_settings(chosen.file or job.configured())
     if chosen.dry_run:
         print(json.dumps(dry_run(settings), indent=2))
         return 0
+    if settings.processes > 1 and not launched():
+        return launch(own_command(given), settings.processes, ends=(0, NOT_PASSED, TOLD_TO_STOP))
     trained = _trained(settings, chosen)
     if trained.stopped is not None:
         return TOLD_TO_STOP

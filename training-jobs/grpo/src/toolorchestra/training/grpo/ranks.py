@@ -1,6 +1,6 @@
 """Processes that train one model together: which of them this is, and what all of them must see or decide alike.
 
-They are started by ``torchrun`` or ``accelerate launch``, which say in the environment how many there are.
+They are started by ``launching``, ``torchrun`` or ``accelerate launch``, which say in the environment how many there are.
 """
 
 import os

@@ -19,6 +19,7 @@ from toolorchestra.training.grpo.trajectories import Trajectory
 
 TOLD_EVERY: Final = 100
 WARMUP: Final = 50
+PART: Final = 16  # conversations that go through the model at once
 MATRIX: Final = 2  # dimensions
 MATRIX_RATE: Final = 2.0  # of Muon, as a multiple of AdamW's
 LEAST_RATE: Final = 0.05  # of the highest
@@ -42,14 +43,13 @@ def teach(
     model.train()
     for step in range(course.steps):
         _set_rates(optimisers, course, step)
-        loss = _loss(model, [draw.choice(conversations) for _ in range(course.batch)])
-        loss.backward()
+        loss = _learn(model, [draw.choice(conversations) for _ in range(course.batch)])
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimiser in optimisers:
             optimiser.step()
             optimiser.zero_grad()
         if (step + 1) % TOLD_EVERY == 0:
-            tell(f"step {step + 1} of {course.steps}: loss {loss.item():.4f}")
+            tell(f"step {step + 1} of {course.steps}: loss {loss:.4f}")
     model.eval()
 
 
@@ -73,7 +73,18 @@ def _set_rates(optimisers: Sequence[torch.optim.Optimizer], course: Course, step
             group["lr"] = group.setdefault("highest_lr", group["lr"]) * share
 
 
-def _loss(model: PreTrainedModel, batch: Sequence[Trajectory]) -> Tensor:
+def _learn(model: PreTrainedModel, batch: Sequence[Trajectory]) -> float:
+    """Add the gradients of a batch; its mean loss. Parts of equal lengths waste nothing on padding."""
+    ordered, total = sorted(batch, key=lambda one: len(one.ids)), 0.0
+    own = sum(sum(one.own[1:]) for one in batch)
+    for part in (ordered[start : start + PART] for start in range(0, len(batch), PART)):
+        loss = _summed_loss(model, part) / own
+        loss.backward()
+        total += loss.item()
+    return total
+
+
+def _summed_loss(model: PreTrainedModel, batch: Sequence[Trajectory]) -> Tensor:
     width = max(len(one.ids) for one in batch)
     ids = torch.tensor([one.ids + [one.codec.pad] * (width - len(one.ids)) for one in batch])
     own = torch.tensor([one.own + [0] * (width - len(one.own)) for one in batch]).bool()
@@ -81,4 +92,4 @@ def _loss(model: PreTrainedModel, batch: Sequence[Trajectory]) -> Tensor:
     hidden: Any = model.base_model(input_ids=ids, attention_mask=present).last_hidden_state[:, :-1]
     wanted = own[:, 1:]
     logits = model.get_output_embeddings()(hidden[wanted])
-    return torch.nn.functional.cross_entropy(logits, ids[:, 1:][wanted])
+    return torch.nn.functional.cross_entropy(logits, ids[:, 1:][wanted], reduction="sum")

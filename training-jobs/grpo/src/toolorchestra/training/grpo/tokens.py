@@ -46,11 +46,11 @@ class HfCodec:
 
 
 def train_tokenizer(texts: Iterable[str], fixed: Sequence[str], *, vocabulary: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer for one small domain: whole words, single digits, each of the ``fixed`` texts as one token."""
+    """A byte-level BPE tokenizer for a small domain: whole words, digits two by two, each of the ``fixed`` texts one token."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(r" ?[A-Za-z]+|[0-9]|[^A-Za-z0-9 ]+| "), "isolated"),
+            pre_tokenizers.Split(Regex(r" ?[A-Za-z]+|[0-9]{1,2}|[^A-Za-z0-9 ]+| "), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )

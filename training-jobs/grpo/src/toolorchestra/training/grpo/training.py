@@ -158,7 +158,8 @@ class _Watch(TrainerCallback):  # type: ignore[misc]  # TRL's base has no types
 
     def __init__(self, run: Run, began: float, backend: PolicyBackend) -> None:
         self._run = run
-        self._began = began
+        self._began = self._step_began = began
+        self._played_s = 0.0
         self._backend = backend
         self._newest: Figures | None = None
         self._told_to_stop = False
@@ -166,10 +167,16 @@ class _Watch(TrainerCallback):  # type: ignore[misc]  # TRL's base has no types
 
     def heard(self, groups: Sequence[Group], figures: Figures, step: int) -> None:
         """The groups of a step that were just played."""
+        self._played_s = monotonic() - self._step_began
         self._newest = Figures.together(gathered(figures))
         if step % SHOWN_EVERY == 0 and self._run.place.is_first:
             with (self._run.folder / ROLLOUTS).open("a") as file:
                 file.write(json.dumps({"step": step, **group_record(groups[0])}) + "\n")
+
+    @override
+    def on_step_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> TrainerControl:
+        self._step_began = monotonic()
+        return control
 
     @override
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> TrainerControl:
@@ -186,7 +193,8 @@ class _Watch(TrainerCallback):  # type: ignore[misc]  # TRL's base has no types
         if self._newest is None or not self._run.place.is_first:
             return
         figures = {**self._newest.document(), **self._backend.figures()}
-        line = {"step": state.global_step, "seconds": round(monotonic() - self._began, 2), **figures}
+        times = {"seconds": round(monotonic() - self._began, 2), "played_seconds": round(self._played_s, 2)}
+        line = {"step": state.global_step, **times, **figures}
         with (self._run.folder / METRICS).open("a") as file:
             file.write(json.dumps(line) + "\n")
         self._run.show(line)

@@ -1,4 +1,4 @@
-"""Drills for the warm start: many short instructions about one list of tools, each answered by a name alone.
+"""Drills for the warm start: many short instructions about one list of tools, each answered by a name alone, or by a call.
 
 A conversation teaches one choice in a hundred tokens, a drill a dozen in three hundred; comparing is what a tiny model needs
 longest for.
@@ -11,7 +11,7 @@ from typing import Final
 
 from toolorchestra.core.policyformat import START, STOP, beginning
 from toolorchestra.training.grpo.tiny.routes import Card, Kind, RouteTask
-from toolorchestra.training.grpo.tiny.warmstart import drawing, instructions, record
+from toolorchestra.training.grpo.tiny.warmstart import arguments_of, call_of, drawing, instructions, record
 from toolorchestra.training.grpo.tokens import Codec
 from toolorchestra.training.grpo.trajectories import Trajectory
 
@@ -21,23 +21,25 @@ _CALL: Final = beginning("")
 
 @dataclass(frozen=True, slots=True)
 class Drills:
-    """Drawn lists and what is asked about them."""
+    """Drawn lists and what is asked about them. ``whole``: what is asked is copied into the call, too."""
 
     seed: int
+    whole: bool = False
     tools: int = 5
 
     async def trajectory(self, number: int, codec: Codec) -> Trajectory:
-        """Drill ``number``; only the names carry loss."""
+        """Drill ``number``; only the answers carry loss."""
         random = Random(f"drills/{self.seed}/{number}")
         task = drawing(self.seed, self.tools).task(random.randrange(1 << 40))
         ids = _system(await record(task, task.cards[0], codec))
         drill = Trajectory(codec, ids=ids, own=[0] * len(ids))
         asked = list(self._asked(random, task))
-        for question, words, card in random.sample(asked, min(TURNS, len(asked))):
-            _ask(drill, f"{question}\n\nPreference: {words}", card)
+        for about, words, card in random.sample(asked, min(TURNS, len(asked))):
+            answer = call_of(card, arguments_of(about, card)) if self.whole else beginning(card.name)
+            _ask(drill, f"{about.question}\n\nPreference: {words}", answer, ends=self.whole)
         return drill
 
-    def _asked(self, random: Random, task: RouteTask) -> Iterator[tuple[str, str, Card]]:
+    def _asked(self, random: Random, task: RouteTask) -> Iterator[tuple[RouteTask, str, Card]]:
         """Questions of each kind that some tool knows, and instructions about them; each instruction once."""
         draw, seen = drawing(self.seed, self.tools), set[tuple[str, Kind | None]]()
         for kind in Kind:
@@ -47,7 +49,9 @@ class Drills:
                 key = (words, None if words.startswith("ask ") else kind)
                 if key not in seen:
                     seen.add(key)
-                    yield draw.question(random, random.choice(tuple(Kind)) if key[1] is None else kind)[0], words, card
+                    of = random.choice(tuple(Kind)) if key[1] is None else kind
+                    question, argument, _ = draw.question(random, of)
+                    yield replace(task, kind=of, question=question, argument=argument), words, card
 
 
 def _system(shown: Trajectory) -> list[int]:
@@ -55,10 +59,11 @@ def _system(shown: Trajectory) -> list[int]:
     return shown.ids[: shown.ids.index(shown.codec.stop) + 2]  # the mark, and the line's end
 
 
-def _ask(drill: Trajectory, text: str, card: Card) -> None:
+def _ask(drill: Trajectory, text: str, answer: str, *, ends: bool) -> None:
+    """One turn; its end is taught where ``ends``."""
     codec = drill.codec
     before = codec.encode(f"{START}user\n{text}{STOP}\n{START}assistant\n{_CALL}")
-    name = codec.encode(beginning(card.name))[len(codec.encode(_CALL)) :]
+    own = codec.encode(answer)[len(codec.encode(_CALL)) :]
     after = codec.encode(f"{STOP}\n")
-    drill.ids += [*before, *name, *after]
-    drill.own += [*[0] * len(before), *[1] * len(name), *[0] * len(after)]
+    drill.ids += [*before, *own, *after]
+    drill.own += [*[0] * len(before), *[1] * len(own), int(ends), *[0] * (len(after) - 1)]

@@ -48,6 +48,9 @@ FIXED: Final = (
     "result 1/1 ",
     "answer_from 1/1",
     "\n[left: 3 turns, ",
+    # What "cheap, please" has in common with "the cheapest that knows".
+    "cheap",
+    "quick",
 )
 
 
@@ -91,9 +94,9 @@ def _texts() -> Iterable[str]:
         "Preference",
         "What",
         "Where",
-        "cheap",
-        "quick",
+        "est",
         "the",
+        *(f"{number:02}" for number in range(100)),
     ]
     words = [*COLOURS, *COMMON, *RARE, *THINGS, *_WORDS]
     marks = [' {"', '": "', '"}', " + ", "?", "\n", "\n\n", ": ", " [", "]\n", ". [", ": ", ".", " "]
@@ -104,5 +107,5 @@ def _texts() -> Iterable[str]:
 
 
 _WORDS: Final = (
-    "is", "one", "the", "of", "order", "please", "cheap", "quick", "cheapest", "quickest", "that", "knows", "s", "turns",
+    "is", "one", "the", "of", "order", "please", "that", "knows", "s", "turns",
 )  # fmt: skip

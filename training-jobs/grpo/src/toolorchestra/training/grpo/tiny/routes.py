@@ -11,6 +11,7 @@ from hashlib import blake2b
 from random import Random
 from typing import Final
 
+from toolorchestra.core.money import NanoUsd
 from toolorchestra.core.resources.orchestrator import Weights
 
 COLOURS: Final = ("red", "blue", "green", "black", "white", "yellow", "brown", "grey")
@@ -33,6 +34,8 @@ NEW_ALIASES: Final = ALIASES[-10:]
 # US dollars a call, and milliseconds: a ladder, so that a tag is one token of the tiny vocabulary.
 PRICES: Final = ("0.0001", "0.0002", "0.0005", "0.001", "0.002", "0.005", "0.01", "0.02", "0.05", "0.10")
 LATENCIES_MS: Final = (100, 200, 500, 1_000, 2_000, 5_000, 10_000)
+LIMITS_CENTS: Final = (100, 900)
+CENT_NANO_USD: Final = 10_000_000
 HELD_OUT: Final = 5  # every fifth question is for tests alone
 
 
@@ -106,7 +109,9 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class RouteTask:
-    """``argument`` is what the question's own tool must be asked; experts are asked the question itself."""
+    """``argument`` is what the question's own tool must be asked; experts are asked the question itself. ``limit_nano_usd``
+    is more than any call costs: it is there to be read.
+    """
 
     id: str
     kind: Kind
@@ -115,6 +120,7 @@ class RouteTask:
     answer: str
     cards: tuple[Card, ...]
     wish: Wish
+    limit_nano_usd: NanoUsd | None = None
 
     def card(self, name: str) -> Card | None:
         return next((card for card in self.cards if card.name == name), None)
@@ -147,7 +153,8 @@ class Draw:
         question, argument, answer = self.question(random, kind)
         cards = self._cards(random, kind)
         wish = self.wishes[(number // len(Kind)) % len(self.wishes)]
-        return RouteTask(f"{self.seed}/{number}", kind, question, argument, answer, cards, wish)
+        limit = random.choice((None, random.randrange(*LIMITS_CENTS) * CENT_NANO_USD))
+        return RouteTask(f"{self.seed}/{number}", kind, question, argument, answer, cards, wish, limit)
 
     def question(self, random: Random, kind: Kind) -> tuple[str, str, str]:
         """A question, what its own tool must be asked, and the answer."""
@@ -157,11 +164,10 @@ class Draw:
                 return question, argument, answer
 
     def _cards(self, random: Random, kind: Kind) -> tuple[Card, ...]:
-        """One of each family and more, or one that fits and some others; in the order of their drawn names."""
-        fitting = random.choice([family for family in Family if kind in KNOWS[family]])
-        others = [family for family in Family if family is not fitting]
-        more = [random.choice(tuple(Family)) for _ in range(self.tools - len(Family))]
-        families = [fitting, *random.sample(others, min(self.tools - 1, len(others))), *more]
+        """Two or more that know, so that there is something to weigh, and any others; in the order of their drawn names."""
+        knowing = [family for family in Family if kind in KNOWS[family]]
+        others = [random.choice(tuple(Family)) for _ in range(self.tools - 2)]
+        families = [knowing[0], random.choice(knowing), *others]
         usual = random.random() >= self.flipped
         names = random.sample(self.names or (NEW_ALIASES if self.held_out else ALIASES[: -len(NEW_ALIASES)]), len(families))
         cards = [_card(random, name, family, usual=usual) for name, family in zip(names, families, strict=True)]

@@ -65,10 +65,10 @@ def scene_of(task: RouteTask, *, temperature: float = TEMPERATURE) -> Scene:
 
 
 def yardstick_of(task: RouteTask) -> Yardstick:
-    """The strongest is the dearest of those that know rare things, where there is one."""
-    strongest = max(task.cards, key=lambda card: (card.family is Family.RARE, card.price, card.latency))
+    """Against the dearest and the slowest of the list, so that every difference counts."""
     names = tuple(card.name for card in task.cards)
-    return Yardstick(task.wish.weights, names, cost_nano_usd=parse_usd(strongest.usd), latency_ms=strongest.latency_ms)
+    dearest = max(parse_usd(card.usd) for card in task.cards)
+    return Yardstick(task.wish.weights, names, dearest, max(card.latency_ms for card in task.cards))
 
 
 def worths(task: RouteTask) -> Mapping[str, float]:
@@ -133,7 +133,7 @@ def _opened(task: RouteTask, revision: Revision, temperature: float) -> Opened:
         revision=revision.id,
         messages=({"role": "user", "content": task.question},),
         preference=PreferenceSpec(words=task.wish.words, weights=task.wish.weights),
-        limits=LIMITS,
+        limits=LIMITS.model_copy(update={"max_cost_nano_usd": task.limit_nano_usd}),
         sampling=Sampling(temperature=temperature),
     )
 

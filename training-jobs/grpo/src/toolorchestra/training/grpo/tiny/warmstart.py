@@ -1,7 +1,7 @@
 """Conversations for the warm start: templates that teach to write the format, to copy, and to compare, but not what to prefer.
 
-Without a preference the tool is drawn, evenly or as biased as is wanted; told which tool, or by what to choose, the template
-does as it is told. What is worth choosing when nothing is said is left to the rewards.
+Told which tool, or by what to choose, the template does as it is told; told nothing it draws the tool, evenly or as biased as
+is wanted. What is worth choosing then, and what the users' few words mean, is left to the rewards.
 """
 
 from collections.abc import Iterator
@@ -13,31 +13,33 @@ from typing_extensions import override
 
 from toolorchestra.core.chat import ChatModels, ChatReply, ChatRequest, CompletionReply, CompletionRequest
 from toolorchestra.core.loop.facts import Decision, Intent
-from toolorchestra.core.policyformat import output_of
+from toolorchestra.core.policyformat import beginning, output_of
 from toolorchestra.core.pricing import Usage
 from toolorchestra.core.resources.orchestrator import Weights
 from toolorchestra.training.grpo.policies import PolicyUnavailableError
-from toolorchestra.training.grpo.tiny.routes import ALIASES, Card, Draw, Family, Kind, RouteTask, Wish
+from toolorchestra.training.grpo.tiny.routes import ALIASES, WISHES, Card, Draw, Family, Kind, RouteTask, Wish
 from toolorchestra.training.grpo.tiny.staging import ARGUMENTS, QUESTION, scene_of
 from toolorchestra.training.grpo.tokens import Codec
 from toolorchestra.training.grpo.trajectories import Trajectory
 from toolorchestra.worlds.playing import play
 
 EVEN: Final = Weights()
-CHEAPEST: Final = "the cheapest that knows"
-QUICKEST: Final = "the quickest that knows"
+CHEAPEST: Final = "the cheapest that knows, please"
+QUICKEST: Final = "the quickest that knows, please"
 
 
 @dataclass(frozen=True, slots=True)
 class Lessons:
     """``told``: the share of conversations with an instruction. ``expert``: how likely the strongest is where none is given;
     None draws evenly. ``mistaken``: the share that begins with a call whose argument has another tool's name, and goes on.
+    ``wished``: the share of the others that have a few words of a user; then the choice of a tool is not taught.
     """
 
     seed: int
     told: float = 0.5
     expert: float | None = None
     mistaken: float = 0.0
+    wished: float = 0.0
     tools: int = 5
 
     def lesson(self, number: int) -> tuple[RouteTask, Card]:
@@ -45,7 +47,8 @@ class Lessons:
         random = Random(f"lessons/{self.seed}/{number}")
         task = drawing(self.seed, self.tools).task(random.randrange(1 << 40))
         if random.random() >= self.told:
-            words = random.choice((None, None, "cheap, please", "quick, please"))
+            wished = self.expert is not None or (self.wished and random.random() < self.wished)
+            words = random.choice([wish.words for wish in WISHES]) if wished else None
             return replace(task, wish=Wish(words, EVEN)), self._drawn(random, task)
         cheapest, quickest, *asked = instructions(task)
         words, chosen = random.choice((cheapest, cheapest, quickest, quickest, random.choice(asked)))
@@ -54,6 +57,12 @@ class Lessons:
     async def trajectory(self, number: int, codec: Codec) -> Trajectory:
         """The same, as tokens; a mistake is shown, and not taught."""
         task, card = self.lesson(number)
+        conversation = await self._recorded(number, task, card, codec)
+        if self.expert is None and task.wish.words in [wish.words for wish in WISHES if wish.words]:
+            conversation.own[conversation.own.index(1) + len(codec.encode(beginning("")))] = 0  # the name
+        return conversation
+
+    async def _recorded(self, number: int, task: RouteTask, card: Card, codec: Codec) -> Trajectory:
         if Random(f"mistakes/{self.seed}/{number}").random() >= self.mistaken:
             return await record(task, card, codec)
         conversation = await record(task, card, codec, mistaken=True)
@@ -83,17 +92,22 @@ def instructions(task: RouteTask) -> list[tuple[str, Card]]:
 
 def outputs(task: RouteTask, card: Card, *, mistaken: bool = False) -> Iterator[str]:
     """What a manager writes that calls this tool, perhaps by a wrong argument first, and hands its answer on."""
-    argument = ARGUMENTS.get(card.family, QUESTION)
-    fits = (card.family, task.kind) in ((Family.CALCULATOR, Kind.SUM), (Family.REGISTER, Kind.ORDER))
-    asked = task.argument if fits else task.question
+    ((argument, asked),) = arguments_of(task, card).items()
     if mistaken:
         other = next(name for name in (QUESTION, *ARGUMENTS.values()) if name != argument)
-        yield _call(card, {other: asked})
-    yield _call(card, {argument: asked})
+        yield call_of(card, {other: asked})
+    yield call_of(card, {argument: asked})
     yield output_of(Decision(answer_from="2/1" if mistaken else "1/1"))
 
 
-def _call(card: Card, arguments: dict[str, str]) -> str:
+def arguments_of(task: RouteTask, card: Card) -> dict[str, str]:
+    """What this tool is asked: its own part of a question that it is made for, else all of it."""
+    fits = (card.family, task.kind) in ((Family.CALCULATOR, Kind.SUM), (Family.REGISTER, Kind.ORDER))
+    return {ARGUMENTS.get(card.family, QUESTION): task.argument if fits else task.question}
+
+
+def call_of(card: Card, arguments: dict[str, str]) -> str:
+    """The call, as a manager writes it."""
     return output_of(Decision(calls=(Intent(function=card.name, arguments=arguments),)))
 
 

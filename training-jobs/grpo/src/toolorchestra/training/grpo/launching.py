@@ -1,0 +1,94 @@
+"""Starts the processes of a run that trains in several, on this machine, and ends as they did.
+
+They find each other as those of ``torchrun`` do, by its environment. Unlike there a run's exit code stays what it is, so that
+one which was told to stop can be told from one that failed, and saving may take as long as whoever said so allows.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+LAUNCHED: Final = "WORLD_SIZE"
+POLL_S: Final = 0.1
+GRACE_S: Final = 30.0  # for the others, when one has failed
+FAILED: Final = 1
+Processes = Sequence[subprocess.Popen[bytes]]
+
+
+def launched(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether this is one of several processes already, or of one that a launcher started."""
+    return LAUNCHED in environment
+
+
+def launch(command: Sequence[str], count: int, *, ends: Sequence[int]) -> int:
+    """Run ``command`` in so many processes. The exit code of one that failed, else that of the first one.
+
+    ``ends`` are the exit codes of a run that came to its end: after one of those the others have all the time they want.
+    """
+    port, processes = str(_free_port()), list[subprocess.Popen[bytes]]()
+    with _passed_on(processes):
+        try:
+            for rank in range(count):
+                environment = {**os.environ, **_place(rank, count, port)}
+                processes.append(subprocess.Popen(command, env=environment))  # noqa: S603 - this program, or a test's
+            return _until_ended(processes, ends)
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
+
+
+def own_command(arguments: Sequence[str]) -> list[str]:
+    """The program that runs now, with these arguments."""
+    return [sys.executable, "-m", "toolorchestra.training.grpo", *arguments]
+
+
+def _until_ended(processes: Processes, ends: Sequence[int]) -> int:
+    while True:
+        codes = [process.poll() for process in processes]
+        if failed := [code for code in codes if code is not None and code not in ends]:
+            _wait(processes)
+            return FAILED if failed[0] < 0 else failed[0]
+        if codes[0] is not None and None not in codes:
+            return codes[0]
+        time.sleep(POLL_S)
+
+
+def _wait(processes: Processes) -> None:
+    """Who waits for one that is gone may do so without end."""
+    deadline = time.monotonic() + GRACE_S
+    while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+
+
+def _place(rank: int, count: int, port: str) -> Mapping[str, str]:
+    ranks = {"RANK": str(rank), "LOCAL_RANK": str(rank), LAUNCHED: str(count), "LOCAL_WORLD_SIZE": str(count)}
+    return {**ranks, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+
+
+@contextmanager
+def _passed_on(processes: Processes) -> Iterator[None]:
+    """While entered, what ends this process is told to those of the run, and it is theirs to end."""
+
+    def tell(number: int, _: object) -> None:
+        for process in processes:
+            process.send_signal(number)
+
+    before = {number: signal.signal(number, tell) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
