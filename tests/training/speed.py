@@ -40,8 +40,8 @@ def random_model(shape: str, folder: Path) -> Path:
 
 
 def short(settings: TrainingSettings, *, steps: int, model: Path | None) -> TrainingSettings:
-    """The same run for so many steps, without a gate, perhaps from another model."""
-    document = settings.model_dump(mode="json") | {"gate": None}
+    """The same run for so many steps in one process, without a gate, perhaps from another model."""
+    document = settings.model_dump(mode="json") | {"gate": None, "processes": 1}
     document["optimiser"] |= {"steps": steps, "minutes": None}
     document["checkpoint"] |= {"every": steps + 1}
     if model is not None:

@@ -6,6 +6,8 @@ and without exploration. Each run leaves its folder; a line of JSON per run says
 
 import argparse
 import json
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -18,10 +20,11 @@ from toolorchestra.core.pages import css
 from toolorchestra.training.grpo.assembly import grouping_of
 from toolorchestra.training.grpo.checkpoints import load
 from toolorchestra.training.grpo.curves import HEIGHT, WIDTH, Curve, curve_svg
-from toolorchestra.training.grpo.settings import ModelSettings, TrainingSettings, check_settings
+from toolorchestra.training.grpo.launching import own_command
+from toolorchestra.training.grpo.report_page import METRICS, REPORT
+from toolorchestra.training.grpo.settings import ModelSettings, check_settings
 from toolorchestra.training.grpo.tiny.probing import probe
 from toolorchestra.training.grpo.tiny.seeding import lean_seed
-from toolorchestra.training.grpo.training import METRICS, Run
 
 EXAMPLE: Final = Path("training-jobs/grpo/examples/tiny.yaml")
 EXPERT: Final = 0.999
@@ -42,13 +45,16 @@ def plans(seeds: int, leaning: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"expert-unexplored-{seed}", {**lean, "seed": seed, "rollout": unexplored, "optimiser": base["optimiser"]}
 
 
-def figures(settings: TrainingSettings, folder: Path) -> dict[str, Any]:
-    """Of one run."""
-    result = Run(settings, folder).train()
-    found: dict[str, Any] = {"steps": result.steps, "seconds": round(result.seconds), "reasons": list(result.reasons)}
-    found |= {when: score.document() for when, score in (("before", result.before), ("after", result.after)) if score}
-    if result.model is not None and settings.gate is not None:
-        loaded = load(ModelSettings(path=str(result.model)))
+def figures(document: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Of one run, which is started as a user starts it."""
+    settings = check_settings(document, where=str(folder))
+    file = folder.with_suffix(".yaml")
+    file.write_text(yaml.safe_dump(document))
+    subprocess.run(own_command([str(file), "--out", str(folder)]), check=False, stdout=sys.stderr)
+    report = json.loads((folder / REPORT).read_text())
+    found = {name: report[name] for name in ("steps", "seconds", "reasons", "before", "after")}
+    if report["model"] is not None and settings.gate is not None:
+        loaded = load(ModelSettings(path=report["model"]))
         found["probes"] = probe(grouping_of(settings, loaded).engine, settings.gate.seed).document()
     return found
 
@@ -89,7 +95,7 @@ def main() -> None:
         if name.startswith(options.only):
             if document["model"]["path"] == str(leaning) and not leaning.exists():
                 lean_seed(Path(yaml.safe_load(EXAMPLE.read_text())["model"]["path"]), leaning, EXPERT)
-            found = figures(check_settings(document, where=name), options.out / name)
+            found = figures(document, options.out / name)
             print(json.dumps({"run": name, **found}), flush=True)
             played.append(options.out / name)
     (options.out / "curves.svg").write_text(picture(played))

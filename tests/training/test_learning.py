@@ -19,6 +19,8 @@ EXAMPLE = Path("training-jobs/grpo/examples/tiny.yaml")
 @pytest.fixture(scope="module")
 def settings():
     document = yaml.safe_load(EXAMPLE.read_text())
+    document |= {"processes": 1}
+    document["rollout"]["groups_per_step"] *= 2  # what two processes play: metrics are the same
     document["optimiser"]["minutes"] = None
     document["optimiser"]["steps"] = 30
     document["gate"] |= {"solved_below_oracle": 0.15, "cost_over_oracle": 1.5}
