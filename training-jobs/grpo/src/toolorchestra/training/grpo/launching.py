@@ -32,11 +32,13 @@ def launch(command: Sequence[str], count: int, *, ends: Sequence[int]) -> int:
     ``ends`` are the exit codes of a run that came to its end: after one of those the others have all the time they want.
     """
     port, processes = str(_free_port()), list[subprocess.Popen[bytes]]()
-    with _passed_on(processes):
+    with _passed_on(processes) as told:
         try:
             for rank in range(count):
                 environment = {**os.environ, **_place(rank, count, port)}
                 processes.append(subprocess.Popen(command, env=environment))  # noqa: S603 - this program, or a test's
+                for number in told:  # before this one was there
+                    processes[-1].send_signal(number)
             return _until_ended(processes, ends)
         finally:
             for process in processes:
@@ -73,16 +75,18 @@ def _place(rank: int, count: int, port: str) -> Mapping[str, str]:
 
 
 @contextmanager
-def _passed_on(processes: Processes) -> Iterator[None]:
-    """While entered, what ends this process is told to those of the run, and it is theirs to end."""
+def _passed_on(processes: Processes) -> Iterator[Sequence[int]]:
+    """While entered, what ends this process is told to those of the run, and it is theirs to end; yields what was told."""
+    told: list[int] = []
 
     def tell(number: int, _: object) -> None:
+        told.append(number)
         for process in processes:
             process.send_signal(number)
 
     before = {number: signal.signal(number, tell) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield
+        yield told
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,7 +1,7 @@
 """``python -m toolorchestra.training.grpo.tiny.seeding FOLDER``: makes the seed of the tiny policy, from random weights.
 
 It learns to write the format, to copy, and to do as it is told (this tool, the cheapest, the quickest that knows); told nothing
-it calls any tool. First names alone, by drills, then whole conversations. Takes some twenty minutes of one core.
+it calls any tool. First names alone, by drills, then whole conversations. Takes some forty minutes of one core.
 """
 
 import argparse
