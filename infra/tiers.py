@@ -1,6 +1,9 @@
-"""Runs the checks and every tier of tests, one after the other, and ends with what ran and how it went.
+"""Runs the checks and every tier of tests, and ends with what ran and how it went.
 
 usage: python infra/tiers.py [NAME…]      (default: everything)
+
+Most tiers wait for servers, those in ``BESIDE`` compute: the two kinds run beside each other, each in its order, where there
+are two processors. Lines of the second kind begin with the tier's name. Benchmarks come last, with the machine to themselves.
 
 A tier is a folder under tests/ with tests in it, so a new one needs no entry here. Nothing is passed over silently: all is
 run even when something fails, a skipped test fails its tier with the reason, and so does a tier without tests. What this
@@ -13,7 +16,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +26,8 @@ BIN = Path(sys.executable).parent
 SOURCES = ("services/*/src", "tools/*/src", "operator/src", "training-jobs/*/src")
 NOT_TIERS = {"support", "data"}
 FIRST_TIERS = ("unit", "worlds", "integration")
+BESIDE = ("unit", "worlds", "training", "vllm")
+LAST = "bench"
 ON_KUBERNETES = ("controlplane", "charts", "node", "e2e")
 IMAGES = ("platform", "sandbox", "jobs", "training", "evaluation", "local-model")  # what tests/e2e runs
 
@@ -98,22 +104,37 @@ def _has_go() -> bool:
     return shutil.which("go") is not None or Path("/usr/local/go/bin/go").exists()
 
 
-def attempt(step: Step) -> Result:
+def lanes(steps: Iterable[Step], processors: int) -> list[list[Step]]:
+    """What runs one after the other, in lists that run beside each other."""
+    beside = [step for step in steps if processors > 1 and step.name in BESIDE]
+    return [[step for step in steps if step not in beside], beside]
+
+
+def run_all(steps: Sequence[Step]) -> list[Result]:
+    """Run the steps; the results come in their order, benchmarks last."""
+    first, last = ([step for step in steps if (step.name == LAST) is late] for late in (False, True))
+    with ThreadPoolExecutor() as pool:
+        waiting, computing = lanes(first, os.cpu_count() or 1)
+        beside = pool.submit(lambda: [attempt(step, named=bool(waiting)) for step in computing])
+        done = {result.step: result for result in (*map(attempt, waiting), *beside.result())}
+    return [*(done[step] for step in first), *map(attempt, last)]
+
+
+def attempt(step: Step, named: bool = False) -> Result:
     """Run a step, if this machine can."""
     if lacks := lacking(step.name):
         return Result(step, "CI" not in os.environ, 0.0, f"needs {lacks}", lacks)
-    return run(step)
+    return run(step, f"{step.name} | " if named else "")
 
 
-def run(step: Step) -> Result:
-    """Run a step with its output shown as it comes."""
-    print(
-        f"\n=== {step.name}: {' '.join(Path(word).name if word.startswith('/') else word for word in step.command)}", flush=True
-    )
+def run(step: Step, prefix: str = "") -> Result:
+    """Run a step with its output shown as it comes, each line behind ``prefix``."""
+    words = " ".join(Path(word).name if word.startswith("/") else word for word in step.command)
+    print(f"\n{prefix}=== {step.name}: {words}", flush=True)
     began, closing = time.monotonic(), ""
     with subprocess.Popen(step.command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         for line in process.stdout or ():
-            print(line, end="", flush=True)
+            print(f"{prefix}{line}", end="", flush=True)
             closing = line.strip(" =\n") or closing
     return Result(step, process.returncode == 0, time.monotonic() - began, closing)
 
@@ -133,7 +154,7 @@ def main(names: Sequence[str]) -> int:
     if unknown := [name for name in names if name not in steps]:
         print(f"unknown: {', '.join(unknown)}; there are: {', '.join(steps)}", file=sys.stderr)
         return 2
-    results = [attempt(steps[name]) for name in names or steps]
+    results = run_all([steps[name] for name in names or steps])
     print(summary(results))
     return 0 if all(result.passed for result in results) else 1
 

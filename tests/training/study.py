@@ -22,12 +22,14 @@ from toolorchestra.training.grpo.checkpoints import load
 from toolorchestra.training.grpo.curves import HEIGHT, WIDTH, Curve, curve_svg
 from toolorchestra.training.grpo.launching import own_command
 from toolorchestra.training.grpo.report_page import METRICS, REPORT
-from toolorchestra.training.grpo.settings import ModelSettings, check_settings
-from toolorchestra.training.grpo.tiny.probing import probe
+from toolorchestra.training.grpo.rollouts import Engine
+from toolorchestra.training.grpo.settings import ModelSettings, TrainingSettings, check_settings
+from toolorchestra.training.grpo.tiny.probing import expert_share, probe
 from toolorchestra.training.grpo.tiny.seeding import lean_seed
 
 EXAMPLE: Final = Path("training-jobs/grpo/examples/tiny.yaml")
 EXPERT: Final = 0.999
+EXPERT_STEPS: Final = 200
 SMOOTHED: Final = 5  # steps
 COLUMNS: Final = 3
 COLOURS: Final = {"back": "#fff", "ink": "#1b1f24", "soft": "#59636e", "line": "#d6dbe1", "accent": "#0a5fb4"}
@@ -38,11 +40,18 @@ def plans(seeds: int, leaning: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     base = yaml.safe_load(EXAMPLE.read_text())
     for seed in range(seeds):
         yield f"seed-{seed}", {**base, "seed": seed}
-    lean = {**base, "model": {"path": str(leaning)}, "optimiser": {**base["optimiser"], "minutes": 10}}
+    steady = {**base["optimiser"], "schedule": "constant_with_warmup", "steps": EXPERT_STEPS, "minutes": 15}
+    always_published = {"solved_below_oracle": 1.0, "cost_over_oracle": 1_000.0}
+    lean = {
+        **base,
+        "model": {"path": str(leaning)},
+        "tasks": {**base["tasks"], "lone_expert": True},
+        "optimiser": steady,
+        "gate": {**base["gate"], **always_published},
+    }
     for seed in range(seeds):
         yield f"expert-{seed}", {**lean, "seed": seed}
-        unexplored = {**base["rollout"], "explored": 0.0}
-        yield f"expert-unexplored-{seed}", {**lean, "seed": seed, "rollout": unexplored, "optimiser": base["optimiser"]}
+        yield f"unexplored-{seed}", {**lean, "seed": seed, "rollout": {**base["rollout"], "explored": 0.0}}
 
 
 def figures(document: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -54,9 +63,22 @@ def figures(document: dict[str, Any], folder: Path) -> dict[str, Any]:
     report = json.loads((folder / REPORT).read_text())
     found = {name: report[name] for name in ("steps", "seconds", "reasons", "before", "after")}
     if report["model"] is not None and settings.gate is not None:
-        loaded = load(ModelSettings(path=report["model"]))
-        found["probes"] = probe(grouping_of(settings, loaded).engine, settings.gate.seed).document()
+        engine = engine_of(settings, report["model"])
+        found["probes"] = probe(engine, settings.gate.seed).document()
+        found["expert_share"] = expert_share(engine, settings.gate.seed)
     return found
+
+
+def engine_of(settings: TrainingSettings, folder: str) -> Engine:
+    """Plays by a model that was made."""
+    return grouping_of(settings, load(ModelSettings(path=folder))).engine
+
+
+def lean(document: dict[str, Any], folder: Path) -> float:
+    """Make the seed that asks the expert; how often it does."""
+    lean_seed(Path(yaml.safe_load(EXAMPLE.read_text())["model"]["path"]), folder, EXPERT)
+    settings = check_settings(document, where="the seed that asks the expert")
+    return expert_share(engine_of(settings, str(folder)), document["gate"]["seed"])
 
 
 def smoothed(folder: Path) -> list[tuple[int, float]]:
@@ -94,7 +116,7 @@ def main() -> None:
     for name, document in plans(options.seeds, leaning):
         if name.startswith(options.only):
             if document["model"]["path"] == str(leaning) and not leaning.exists():
-                lean_seed(Path(yaml.safe_load(EXAMPLE.read_text())["model"]["path"]), leaning, EXPERT)
+                print(json.dumps({"run": "leaning", "expert_share": lean(document, leaning)}), flush=True)
             found = figures(document, options.out / name)
             print(json.dumps({"run": name, **found}), flush=True)
             played.append(options.out / name)

@@ -30,5 +30,22 @@ def test_under_continuous_integration_a_step_that_cannot_run_is_a_failure(monkey
     assert tiers.attempt(step).passed
 
 
+def test_what_computes_runs_beside_what_waits_and_benchmarks_come_last(capfd: pytest.CaptureFixture[str]):
+    steps = [Step(name, ("echo", f"{name} said")) for name in ("lint", "unit", "bench", "e2e")]
+    results = tiers.run_all(steps)
+    assert [(result.step.name, result.closing) for result in results] == [
+        (name, f"{name} said") for name in ("lint", "unit", "e2e", "bench")
+    ]
+    printed = capfd.readouterr().out.splitlines()
+    assert {"lint said", "e2e said"} < set(printed)
+    assert printed[-1] == "bench said"
+
+
+def test_the_second_kind_bears_its_names_and_a_single_processor_does_one_thing_at_a_time():
+    steps = [Step(name, ("true",)) for name in ("lint", "unit", "e2e", "training")]
+    assert [[step.name for step in lane] for lane in tiers.lanes(steps, 2)] == [["lint", "e2e"], ["unit", "training"]]
+    assert tiers.lanes(steps, 1) == [steps, []]
+
+
 def test_a_failed_step_is_named_at_the_end():
     assert tiers.summary([result("lint", passed=False), result("unit")]).endswith("FAILED: lint")

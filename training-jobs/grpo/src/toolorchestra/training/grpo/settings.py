@@ -42,6 +42,7 @@ class RouteTasks(Settings):
     count: int = Field(default=20_000, ge=1, description="Tasks.")
     seed: int = Field(default=10, description="Of all draws.")
     flipped: float = Field(default=0.3, ge=0, le=1, description="Share of tasks whose prices come from the whole ladder.")
+    lone_expert: bool = Field(default=False, description="Whether each list has exactly one expert of rare things.")
 
 
 class LocalBackend(Settings):

@@ -1,16 +1,18 @@
 """What a route policy does where its training never was: prices turned over under new names, and opposite preferences."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count, islice
 from typing import Any, Final
 
-from toolorchestra.training.grpo.gating import RouteScore, play_greedily
-from toolorchestra.training.grpo.rollouts import Engine
+from toolorchestra.training.grpo.gating import AT_ONCE, RouteScore, play_greedily
+from toolorchestra.training.grpo.rollouts import Engine, Seat
 from toolorchestra.training.grpo.tiny.routes import CHEAP, PLAIN, QUICK, Draw, Family, Kind, RouteTask, Wish
-from toolorchestra.training.grpo.tiny.staging import oracle
+from toolorchestra.training.grpo.tiny.staging import oracle, scene_of
 
 TASKS: Final = 200
+EXPERT_TASKS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,16 @@ def probe(engine: Engine, seed: int, tasks: int = TASKS) -> Probes:
         oracle_cost_ratio=quick.oracle_cost_nano_usd / cheap.oracle_cost_nano_usd,
         solved_gap=abs(quick.solved - cheap.solved),
     )
+
+
+def expert_share(engine: Engine, seed: int, tasks: int = EXPERT_TASKS) -> float:
+    """How many of so many unseen tasks, each with one expert of rare things, are given to it first, at temperature 1."""
+    drawn = [Draw(seed, held_out=True, lone_expert=True).task(number) for number in range(tasks)]
+    seats = [Seat(scene_of(task), seed=number) for number, task in enumerate(drawn)]
+    parts = [seats[start : start + AT_ONCE] for start in range(0, tasks, AT_ONCE)]
+    episodes = [episode for part in parts for episode in asyncio.run(engine.play(part))]
+    asked = [task.card(episode.first_call or "") for task, episode in zip(drawn, episodes, strict=True)]
+    return sum(card is not None and card.family is Family.RARE for card in asked) / tasks
 
 
 def _score(engine: Engine, tasks: Sequence[RouteTask]) -> RouteScore:

@@ -136,7 +136,7 @@ WISHES: Final = (PLAIN, CHEAP, QUICK)
 class Draw:
     """How tasks are drawn. ``held_out``: questions and names of tools that no training task has. ``flipped``: the share of
     tasks whose prices come from the whole ladder, so that an expert of rare things may be the cheapest. ``names``: where names
-    are drawn from, for lessons that must show all of them.
+    are drawn from, for lessons that must show all of them. ``lone_expert``: each list has exactly one expert of rare things.
     """
 
     seed: int
@@ -145,6 +145,7 @@ class Draw:
     wishes: Sequence[Wish] = WISHES
     tools: int = 5
     names: Sequence[str] | None = None
+    lone_expert: bool = False
 
     def task(self, number: int) -> RouteTask:
         """Task ``number``; the four kinds take turns."""
@@ -168,6 +169,8 @@ class Draw:
         knowing = [family for family in Family if kind in KNOWS[family]]
         others = [random.choice(tuple(Family)) for _ in range(self.tools - 2)]
         families = [knowing[0], random.choice(knowing), *others]
+        if self.lone_expert:
+            families = _with_one_expert(families)
         usual = random.random() >= self.flipped
         names = random.sample(self.names or (NEW_ALIASES if self.held_out else ALIASES[: -len(NEW_ALIASES)]), len(families))
         cards = [_card(random, name, family, usual=usual) for name, family in zip(names, families, strict=True)]
@@ -184,6 +187,12 @@ def wrong(answer: str) -> str:
     if answer.isdigit():
         return str(int(answer) + 1 + _digest(answer) % 9)
     return COLOURS[(COLOURS.index(answer) + 1 + _digest(answer) % (len(COLOURS) - 1)) % len(COLOURS)]
+
+
+def _with_one_expert(families: Sequence[Family]) -> list[Family]:
+    """As many, one of them an expert of rare things: the others of its kind know common ones, or the last one makes room."""
+    others = [family for family in families if family is not Family.RARE]
+    return [Family.RARE, *others, *[Family.COMMON] * len(families)][: len(families)]
 
 
 def _card(random: Random, name: str, family: Family, *, usual: bool) -> Card:

@@ -30,9 +30,10 @@ QUICKEST: Final = "the quickest that knows, please"
 
 @dataclass(frozen=True, slots=True)
 class Lessons:
-    """``told``: the share of conversations with an instruction. ``expert``: how likely the strongest is where none is given;
-    None draws evenly. ``mistaken``: the share that begins with a call whose argument has another tool's name, and goes on.
-    ``wished``: the share of the others that have a few words of a user; then the choice of a tool is not taught.
+    """``told``: the share of conversations with an instruction. ``expert``: how likely, where none is given, the only expert of
+    rare things is asked; None draws evenly among tools. ``mistaken``: the share that begins with a call whose argument has
+    another tool's name, and goes on. ``wished``: the share of the others that have a few words of a user; then the choice of a
+    tool is not taught.
     """
 
     seed: int
@@ -45,7 +46,8 @@ class Lessons:
     def lesson(self, number: int) -> tuple[RouteTask, Card]:
         """Task ``number`` and the tool that its template calls."""
         random = Random(f"lessons/{self.seed}/{number}")
-        task = drawing(self.seed, self.tools).task(random.randrange(1 << 40))
+        draw = replace(drawing(self.seed, self.tools), lone_expert=self.expert is not None)
+        task = draw.task(random.randrange(1 << 40))
         if random.random() >= self.told:
             wished = self.expert is not None or (self.wished and random.random() < self.wished)
             words = random.choice([wish.words for wish in WISHES]) if wished else None
@@ -73,7 +75,7 @@ class Lessons:
 
     def _drawn(self, random: Random, task: RouteTask) -> Card:
         if self.expert is not None and random.random() < self.expert:
-            return max(task.cards, key=lambda card: (card.family is Family.RARE, card.price, card.latency))
+            return next(card for card in task.cards if card.family is Family.RARE)
         return random.choice(task.cards)
 
 
