@@ -29,6 +29,7 @@ from toolorchestra.training.grpo.tiny.seeding import lean_seed
 
 EXAMPLE: Final = Path("training-jobs/grpo/examples/tiny.yaml")
 EXPERT: Final = 0.999
+LEANING_SEED: Final = 777  # of the tasks that show how much it leans
 EXPERT_STEPS: Final = 200
 SMOOTHED: Final = 5  # steps
 COLUMNS: Final = 3
@@ -78,7 +79,7 @@ def lean(document: dict[str, Any], folder: Path) -> float:
     """Make the seed that asks the expert; how often it does."""
     lean_seed(Path(yaml.safe_load(EXAMPLE.read_text())["model"]["path"]), folder, EXPERT)
     settings = check_settings(document, where="the seed that asks the expert")
-    return expert_share(engine_of(settings, str(folder)), document["gate"]["seed"])
+    return expert_share(engine_of(settings, str(folder)), LEANING_SEED)
 
 
 def smoothed(folder: Path) -> list[tuple[int, float]]:

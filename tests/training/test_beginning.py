@@ -26,6 +26,19 @@ def test_a_full_disk_is_noticed_before_a_step_is_taken(tmp_path, codec, random_m
     assert not (tmp_path / "out" / "metrics.jsonl").exists()
 
 
+def test_a_disk_that_is_full_half_way_is_named(tmp_path, codec, random_model):
+    model = publish(random_model, codec.tokenizer, tmp_path / "model", {})
+    left = iter([1 << 40, 0])
+    optimiser, rollout = {"steps": 1}, {"group_size": 2, "groups_per_step": 1}
+    settings = settings_of(model={"path": str(model)}, optimiser=optimiser, rollout=rollout, checkpoint={"every": 1})
+    run = Run(settings, tmp_path / "out", tell=print, free=lambda _: next(left))
+    (tmp_path / "out" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "out" / "checkpoints" / "checkpoint-1").write_text("in the way")
+    with pytest.raises(InvalidRunError, match="0 MiB are free") as caught:
+        run.train()
+    assert isinstance(caught.value.__context__, OSError)
+
+
 def test_room_is_needed_for_weights_and_moments_of_each_checkpoint(tmp_path, random_model):
     weights = 4 * sum(one.numel() for one in random_model.parameters())
     assert needed_bytes(random_model, keep=2) == 3 * 3 * weights + weights

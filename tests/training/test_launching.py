@@ -5,13 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from toolorchestra.training.grpo import launching
-from toolorchestra.training.grpo.launching import launch
+from toolorchestra.training.grpo.launching import TOLD_TO_STOP, launch, own_command
 
-TOLD_TO_STOP = 75
 ENDS = (0, 3, TOLD_TO_STOP)
 SAYS = """
 import os, pathlib, sys
@@ -20,13 +20,17 @@ pathlib.Path(sys.argv[1], os.environ["RANK"]).write_text(" ".join(os.environ[nam
 """
 WAITS = """
 import os, pathlib, signal, sys, time
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
-pathlib.Path(sys.argv[1], os.environ["RANK"]).touch()
+here = pathlib.Path(sys.argv[1], os.environ["RANK"])
+def stop(*_):
+    here.with_suffix(".stopped").touch()
+    sys.exit(75)
+signal.signal(signal.SIGTERM, stop)
+here.touch()
 time.sleep(60)
 """
 LAUNCHES = """
 import sys
-from toolorchestra.training.grpo.launching import launch
+from toolorchestra.training.grpo.launching import TOLD_TO_STOP, launch, own_command
 sys.exit(launch([sys.executable, "-c", sys.argv[1], sys.argv[2]], 2, ends=(0, 75)))
 """
 
@@ -56,10 +60,33 @@ def test_one_that_fails_ends_the_others(dies, code, monkeypatch):
     assert time.monotonic() - began < 30
 
 
-def test_being_told_to_stop_reaches_all(tmp_path):
+@pytest.mark.parametrize(("told", "code"), [(signal.SIGTERM, TOLD_TO_STOP), (signal.SIGKILL, -signal.SIGKILL)])
+def test_being_told_to_stop_reaches_all_and_so_does_the_end_of_who_started_them(told, code, tmp_path):
     launcher = subprocess.Popen(python(LAUNCHES, WAITS, tmp_path), env=dict(os.environ))
-    while len(list(tmp_path.iterdir())) < 2:
-        assert launcher.poll() is None
+    until(tmp_path, "[01]")
+    launcher.send_signal(told)
+    assert launcher.wait(timeout=30) == code
+    until(tmp_path, "*.stopped")
+
+
+def test_a_run_that_is_told_to_stop_while_it_is_loading_says_so(tmp_path):
+    run = subprocess.Popen(own_command([str(tmp_path / "no.yaml")]), stderr=subprocess.DEVNULL)
+    while not catches(run.pid, signal.SIGTERM):
+        time.sleep(0.01)
+    run.send_signal(signal.SIGTERM)
+    assert run.wait(timeout=30) == TOLD_TO_STOP
+
+
+def catches(pid, number):
+    """Whether a process has a handler of its own for a signal."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    caught = next(int(line.split()[1], 16) for line in lines if line.startswith("SigCgt:"))
+    return caught >> (number - 1) & 1 == 1
+
+
+def until(folder, pattern):
+    """Both processes have left a file of that name."""
+    deadline = time.monotonic() + 30
+    while len(list(folder.glob(pattern))) < 2:
+        assert time.monotonic() < deadline
         time.sleep(0.05)
-    launcher.send_signal(signal.SIGTERM)
-    assert launcher.wait(timeout=30) == TOLD_TO_STOP

@@ -1,16 +1,18 @@
 """Starts the processes of a run that trains in several, on this machine, and ends as they did.
 
 They find each other as those of ``torchrun`` do, by its environment. Unlike there a run's exit code stays what it is, so that
-one which was told to stop can be told from one that failed, and saving may take as long as whoever said so allows.
+one which was told to stop can be told from one that failed, and saving may take as long as whoever said so allows. On Linux
+processes whose launcher is gone are told to stop as well.
 """
 
+import ctypes
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -18,6 +20,8 @@ LAUNCHED: Final = "WORLD_SIZE"
 POLL_S: Final = 0.1
 GRACE_S: Final = 30.0  # for the others, when one has failed
 FAILED: Final = 1
+TOLD_TO_STOP: Final = 75  # EX_TEMPFAIL of sysexits.h
+_PR_SET_PDEATHSIG: Final = 1  # of Linux's prctl(2)
 Processes = Sequence[subprocess.Popen[bytes]]
 
 
@@ -36,7 +40,7 @@ def launch(command: Sequence[str], count: int, *, ends: Sequence[int]) -> int:
         try:
             for rank in range(count):
                 environment = {**os.environ, **_place(rank, count, port)}
-                processes.append(subprocess.Popen(command, env=environment))  # noqa: S603 - this program, or a test's
+                processes.append(subprocess.Popen(command, env=environment, preexec_fn=_tied_to(os.getpid())))  # noqa: PLW1509, S603
                 for number in told:  # before this one was there
                     processes[-1].send_signal(number)
             return _until_ended(processes, ends)
@@ -44,6 +48,18 @@ def launch(command: Sequence[str], count: int, *, ends: Sequence[int]) -> int:
             for process in processes:
                 process.kill()
                 process.wait()
+
+
+def _tied_to(launcher: int) -> Callable[[], None]:
+    """Run in a new process: the kernel tells it to stop when ``launcher`` ends, however it does."""
+
+    def tie() -> None:
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() != launcher:
+            os._exit(TOLD_TO_STOP)
+
+    return tie
 
 
 def own_command(arguments: Sequence[str]) -> list[str]:

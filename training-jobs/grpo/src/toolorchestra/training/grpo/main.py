@@ -8,7 +8,6 @@ import argparse
 import asyncio
 import json
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ os.environ.setdefault("TQDM_DISABLE", "1")  # bars of steps that take no time
 
 from toolorchestra.core.errors import InvalidRequestError, ToolOrchestraError
 from toolorchestra.training.grpo import job
-from toolorchestra.training.grpo.launching import launch, launched, own_command
+from toolorchestra.training.grpo.launching import TOLD_TO_STOP, launch, launched, own_command
 from toolorchestra.training.grpo.peeking import peek
 from toolorchestra.training.grpo.planning import dry_run
 from toolorchestra.training.grpo.serving import serve
@@ -32,7 +31,6 @@ SERVE: Final = "serve"
 FAILED: Final = 1
 WRONG: Final = 2
 NOT_PASSED: Final = 3
-TOLD_TO_STOP: Final = 75
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,8 +61,6 @@ def _train(chosen: argparse.Namespace, given: Sequence[str]) -> int:
 
 
 def _trained(settings: TrainingSettings, chosen: argparse.Namespace) -> Trained:
-    # As the first process of a container it would not even be ended by the signal.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TOLD_TO_STOP))
     if chosen.file is not None:
         return Run(settings, chosen.out or Path("training"), tell=_say).train()
     run = Run(settings, chosen.out or job.folder_on_the_claim(), tell=_say, show=job.show)

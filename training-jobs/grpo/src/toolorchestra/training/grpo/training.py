@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import torch
 from datasets import Dataset
+from safetensors import SafetensorError
 from transformers import TrainerCallback, TrainerControl, TrainerState, set_seed
 from typing_extensions import override
 
@@ -127,7 +128,11 @@ class Run:
         if self.place.is_first:
             forget_after(self.folder / METRICS, step_of(checkpoint))
             forget_after(self.folder / ROLLOUTS, step_of(checkpoint) - 1)  # played at a step's beginning
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        try:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        except (OSError, RuntimeError, SafetensorError):
+            check_room(loaded.model, self.folder, keep=0, free=self.free)  # says so where that is why
+            raise
         return int(trainer.state.global_step)
 
     def _finish(self, loaded: Loaded, tasks: Tasks, trained: Trained) -> Trained:
