@@ -30,7 +30,7 @@ from toolorchestra.training.grpo.tiny.seeding import lean_seed
 EXAMPLE: Final = Path("training-jobs/grpo/examples/tiny.yaml")
 EXPERT: Final = 0.999
 LEANING_SEED: Final = 777  # of the tasks that show how much it leans
-EXPERT_STEPS: Final = 200
+EXPERT_STEPS: Final = 160
 SMOOTHED: Final = 5  # steps
 COLUMNS: Final = 3
 COLOURS: Final = {"back": "#fff", "ink": "#1b1f24", "soft": "#59636e", "line": "#d6dbe1", "accent": "#0a5fb4"}
@@ -41,13 +41,13 @@ def plans(seeds: int, leaning: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     base = yaml.safe_load(EXAMPLE.read_text())
     for seed in range(seeds):
         yield f"seed-{seed}", {**base, "seed": seed}
-    steady = {**base["optimiser"], "schedule": "constant_with_warmup", "steps": EXPERT_STEPS, "minutes": 15}
+    longer = {**base["optimiser"], "steps": EXPERT_STEPS, "minutes": 20}
     always_published = {"solved_below_oracle": 1.0, "cost_over_oracle": 1_000.0}
     lean = {
         **base,
         "model": {"path": str(leaning)},
         "tasks": {**base["tasks"], "lone_expert": True},
-        "optimiser": steady,
+        "optimiser": longer,
         "gate": {**base["gate"], **always_published},
     }
     for seed in range(seeds):
