@@ -189,6 +189,15 @@ def test_the_page_shows_the_dial_and_what_is_wrong_with_the_papers_score(report)
     assert "What is wrong with the score of the paper" not in text
 
 
+def test_the_page_says_whom_a_policy_favours_and_how_evenly_it_spreads_its_calls(report):
+    _, _, favours = to_html(report).partition("Whom a policy favours")
+    table, _, _ = favours.partition("</table>")
+    assert "own family" not in table
+    (row,) = (line for line in table.split("<tr>") if "strongest</t" in line and "entropy" not in line)
+    assert "100.0 % (" in row
+    assert ">0.00<" in row
+
+
 def test_what_records_say_is_text_on_the_page():
     evil = "<script>alert(1)</script>"
     episodes = (

@@ -70,8 +70,8 @@ class Plan:
 class PolicyFigures:
     """All figures of one policy over all suites.
 
-    ``errors`` counts episodes by kind, ``simulated`` those with simulated experts or users; ``entropy`` is in bits;
-    ``family`` is what kind of policy it is.
+    ``errors`` counts episodes by kind, ``simulated`` those with simulated experts or users; ``entropy`` is that of
+    calls of experts, in bits; ``family`` is what kind of policy it is.
     """
 
     policy: str
