@@ -58,3 +58,24 @@ def test_ending_early_has_a_code_of_its_own(folder, tmp_path, capsys):
 def test_what_is_wrong_is_one_sentence(arguments, told, capsys):
     assert run(["evaluate", *arguments]) == 2
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("suite", "told"),
+    [
+        ({"kind": "hle", "file": "none.jsonl"}, "suite hle: HLE: there is no file"),
+        ({"kind": "tau2", "file": "none.json", "world": "railway"}, "suite tau2: τ²-bench: there is no file"),
+        ({"kind": "qa", "file": "none.jsonl"}, "suite qa: "),
+        ({"kind": "user", "file": "mine.jsonl", "grader": "vibes"}, "suite user: there is no grader 'vibes'"),
+        (
+            {"kind": "user", "file": "mine.jsonl", "grader": "exact", "config": {"x": 1}},
+            "suite user: the grader has no setting",
+        ),
+    ],
+)
+def test_what_a_plan_names_in_vain_is_the_same_mistake_whatever_it_is(folder, tmp_path, capsys, suite, told):
+    (folder / "mine.jsonl").write_text(json.dumps({"id": 1, "question": "Who?", "answer": "Ada"}))
+    path = plan(folder, "vain", suites=[suite], policies=["golden"])
+    assert run(["evaluate", path, "--out", str(tmp_path / "out")]) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -34,7 +34,7 @@ from toolorchestra.worlds.statistics import Drawing, Gate, Interval, holm, rando
 DISTRIBUTION: Final = "toolorchestra-evaluate"
 FEW_CLUSTERS: Final = 40
 DIGITS: Final = 9  # of a figure in JSON: more would differ between machines
-_LINKS: Final = ("https://", "http://", "/", "./", "../")
+LINKS: Final = ("https://", "http://", "/", "./", "../")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,9 @@ class Plan:
     bounds: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        if self.run_link and not self.run_link.startswith(_LINKS):
+        if self.run_link and not self.run_link.startswith(LINKS):
             raise InvalidPlanError(
-                "run_link is no web address", param="run_link", hint=f"begin it with one of {', '.join(_LINKS)}"
+                "run_link is no web address", param="run_link", hint=f"begin it with one of {', '.join(LINKS)}"
             )
         if self.gate and not (self.policy and self.baseline):
             raise InvalidPlanError("a gate needs a policy and a baseline", param="gate", hint="name both")
