@@ -4,7 +4,7 @@ It says what is to be played; ``report.Plan``, made from it, says what the repor
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
@@ -108,6 +108,11 @@ class Tau2(Strict):
 
 
 Suite: TypeAlias = Annotated[Worlds | Questions | Tau2, Field(discriminator="kind")]
+
+
+def is_simulated(suite: Suite) -> bool:
+    """Whether simulated experts know its tasks: those that tell each step to the answer, as worlds and our own questions do."""
+    return isinstance(suite, Worlds) or suite.kind == "qa"
 
 
 class CastPlan(Strict):
@@ -226,8 +231,8 @@ class EvaluationPlan(Strict):
         yield from (("policies", name) for name in self.policies)
         yield from ((f"report.{field}", name) for field in COMPARED if (name := getattr(self.report, field)) is not None)
 
-    def reported(self, told: Mapping[str, str] | None = None) -> Shown:
-        """What the report is to show; ``told`` is printed beside the settings."""
+    def reported(self, notes: Sequence[str] = ()) -> Shown:
+        """What the report is to show; ``notes`` are what is to be known before its figures."""
         wanted = self.report
         return Shown(
             policy=wanted.policy,
@@ -237,7 +242,8 @@ class EvaluationPlan(Strict):
             untrained=wanted.untrained,
             drawing=Drawing(seed=self.seed, resamples=wanted.resamples, level=wanted.level),
             run_link=wanted.run_link,
-            settings=_settings(self) | dict(told or {}),
+            settings=_settings(self),
+            notes=tuple(notes),
             worst=wanted.worst,
             bounds=BOUNDS,
         )
@@ -263,6 +269,11 @@ def _problems(plan: EvaluationPlan) -> Iterator[str]:
             yield f"policies: {name!r} needs simulated experts, and cast.offered is false"
     if twice := next((name for name in plan.policies if plan.policies.count(name) > 1), None):
         yield f"policies: {twice!r} stands twice"
+    if not any(map(is_simulated, plan.suites)) and (names := list(filter(needs_experts, plan.policies))):
+        yield (
+            f"policies: simulated experts know nothing of {', '.join(labels)}, and nobody else plays {', '.join(names)}; "
+            "name golden, nothing or managers of a platform, or add a suite of worlds or of qa"
+        )
     yield from _report_problems(plan)
 
 
