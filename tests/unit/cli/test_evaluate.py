@@ -79,3 +79,29 @@ def test_what_a_plan_names_in_vain_is_the_same_mistake_whatever_it_is(folder, tm
     assert run(["evaluate", path, "--out", str(tmp_path / "out")]) == 2
     assert told in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--url", "http://127.0.0.1:9"], "no API key for http://127.0.0.1:9"),
+        (["--platform", "--url", "http://127.0.0.1:9"], "no API key for http://127.0.0.1:9"),
+        (["--state", "nowhere"], "the platform of nowhere does not run"),
+        (["--platform", "--state", "nowhere"], "the platform of nowhere does not run"),
+    ],
+)
+def test_a_platform_that_is_named_is_the_one_that_is_asked(folder, tmp_path, capsys, monkeypatch, arguments, told):
+    monkeypatch.delenv("TOOLORCHESTRA_API_KEY", raising=False)
+    assert run(["evaluate", plan(folder, "named"), "--out", str(tmp_path / "out"), *arguments]) == 1
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_address_in_the_environment_is_for_those_who_ask_for_a_platform(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("TOOLORCHESTRA_API_KEY", raising=False)
+    monkeypatch.setenv("TOOLORCHESTRA_URL", "http://127.0.0.1:9")
+    path = plan(folder, "shell", policies=["golden"])
+    assert run(["evaluate", path, "--out", str(tmp_path)]) == 0
+    capsys.readouterr()
+    assert run(["evaluate", path, "--out", str(tmp_path), "--platform"]) == 1
+    assert "no API key for http://127.0.0.1:9" in capsys.readouterr().err

@@ -182,9 +182,9 @@ class ReportPlan(Strict):
 
 
 class PlatformPlan(Strict):
-    """The platform on which it is played; the key is read from an environment variable, never from a file."""
+    """The platform on which it is played if it is; the key is read from an environment variable, never from a file."""
 
-    url: str | None = Field(default=None, description="Default: the platform that runs here.")
+    url: str | None = Field(default=None, description="Default: that of the command line, else one that is started for it.")
     key_env: str = Field(default="TOOLORCHESTRA_API_KEY", pattern=r"^[A-Z][A-Z0-9_]*$")
     namespace: str = "default"
 
