@@ -76,6 +76,12 @@ def test_questions_with_pictures_are_left_out_and_counted(a_plan, tmp_path):
         stage_plan(a_plan(suites=[suite], policies=["golden"]))
 
 
+def test_a_tag_that_no_task_has_is_told_though_another_gave_tasks(a_plan):
+    suite = {"kind": "qa", "file": "questions.jsonl", "split": ["train", "heldout-documnet"]}
+    (note,) = notes_on(stage_plan(a_plan(suites=[suite])))
+    assert note == "In vain: no task of qa has the tag heldout-documnet."
+
+
 TRAINING = {"questions": "questions.jsonl", "split": ["train"]}
 
 

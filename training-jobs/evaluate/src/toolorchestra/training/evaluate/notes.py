@@ -10,7 +10,7 @@ from toolorchestra.training.evaluate.training import LEAST, TEXT_ROUTERS, lesson
 
 def notes_on(staged: Staged) -> tuple[str, ...]:
     """Notes for the report. Raises what reading the training tasks raises."""
-    return (*_left_out(staged), *_strange(staged), *_learnt(staged))
+    return (*_left_out(staged), *_in_vain(staged), *_strange(staged), *_learnt(staged))
 
 
 def _left_out(staged: Staged) -> Iterator[str]:
@@ -18,6 +18,14 @@ def _left_out(staged: Staged) -> Iterator[str]:
     found = [(label, count, reason) for label, counts in staged.left_out.items() for reason, count in counts.items()]
     if parts := [f"{label}: {count} tasks, {reason}" for label, count, reason in found]:
         yield f"Left out: {'; '.join(parts)}."
+
+
+def _in_vain(staged: Staged) -> Iterator[str]:
+    """Tags that a suite asks for in vain, for example by a slip: others of its tags gave it tasks."""
+    for suite in staged.plan.suites:
+        tags = {tag for one in staged.subjects if one.suite == suite.label for tag in getattr(one.source, "split", ())}
+        if missing := [tag for tag in getattr(suite, "split", ()) if tag not in tags]:
+            yield f"In vain: no task of {suite.label} has the tag {' or '.join(missing)}."
 
 
 def _strange(staged: Staged) -> Iterator[str]:
