@@ -97,11 +97,20 @@ def test_a_platform_that_is_named_is_the_one_that_is_asked(folder, tmp_path, cap
     assert not (tmp_path / "out").exists()
 
 
-def test_an_address_in_the_environment_is_for_those_who_ask_for_a_platform(folder, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("TOOLORCHESTRA_URL", "http://127.0.0.1:9", "no API key for http://127.0.0.1:9"),
+        ("TOOLORCHESTRA_STATE", "nowhere", "the platform of nowhere does not run"),
+    ],
+)
+def test_what_the_environment_names_is_for_those_who_ask_for_a_platform(
+    folder, tmp_path, capsys, monkeypatch, variable, value, told
+):
     monkeypatch.delenv("TOOLORCHESTRA_API_KEY", raising=False)
-    monkeypatch.setenv("TOOLORCHESTRA_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv(variable, value)
     path = plan(folder, "shell", policies=["golden"])
     assert run(["evaluate", path, "--out", str(tmp_path)]) == 0
     capsys.readouterr()
     assert run(["evaluate", path, "--out", str(tmp_path), "--platform"]) == 1
-    assert "no API key for http://127.0.0.1:9" in capsys.readouterr().err
+    assert told in capsys.readouterr().err

@@ -50,6 +50,8 @@ def evaluate_command(
     if quick == (plan is not None):
         raise InvalidRequestError("give a plan, or --quick", param="plan", hint="`toolorchestra evaluate --quick` shows one")
     named, local = _is_said(context, "url"), _is_said(context, "state")
+    if platform and url is None:
+        local = local or _is_set(context, "state")
     wanted = Wanted(
         out=out,
         fresh=fresh,
@@ -67,5 +69,14 @@ def evaluate_command(
 
 def _is_said(context: typer.Context, option: str) -> bool:
     """Whether it stands on the command line: a variable of the shell is there for other commands too."""
+    return _source(context, option) == "COMMANDLINE"
+
+
+def _is_set(context: typer.Context, option: str) -> bool:
+    """Whether anybody said it, there or in a variable of the shell."""
+    return _source(context, option) in ("COMMANDLINE", "ENVIRONMENT")
+
+
+def _source(context: typer.Context, option: str) -> str:
     source = context.get_parameter_source(option)
-    return source is not None and source.name == "COMMANDLINE"
+    return "" if source is None else source.name
