@@ -58,3 +58,59 @@ def test_ending_early_has_a_code_of_its_own(folder, tmp_path, capsys):
 def test_what_is_wrong_is_one_sentence(arguments, told, capsys):
     assert run(["evaluate", *arguments]) == 2
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("suite", "told"),
+    [
+        ({"kind": "hle", "file": "none.jsonl"}, "suite hle: HLE: there is no file"),
+        ({"kind": "tau2", "file": "none.json", "world": "railway"}, "suite tau2: τ²-bench: there is no file"),
+        ({"kind": "qa", "file": "none.jsonl"}, "suite qa: "),
+        ({"kind": "user", "file": "mine.jsonl", "grader": "vibes"}, "suite user: there is no grader 'vibes'"),
+        (
+            {"kind": "user", "file": "mine.jsonl", "grader": "exact", "config": {"x": 1}},
+            "suite user: the grader has no setting",
+        ),
+    ],
+)
+def test_what_a_plan_names_in_vain_is_the_same_mistake_whatever_it_is(folder, tmp_path, capsys, suite, told):
+    (folder / "mine.jsonl").write_text(json.dumps({"id": 1, "question": "Who?", "answer": "Ada"}))
+    path = plan(folder, "vain", suites=[suite], policies=["golden"])
+    assert run(["evaluate", path, "--out", str(tmp_path / "out")]) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--url", "http://127.0.0.1:9"], "no API key for http://127.0.0.1:9"),
+        (["--platform", "--url", "http://127.0.0.1:9"], "no API key for http://127.0.0.1:9"),
+        (["--state", "nowhere"], "the platform of nowhere does not run"),
+        (["--platform", "--state", "nowhere"], "the platform of nowhere does not run"),
+    ],
+)
+def test_a_platform_that_is_named_is_the_one_that_is_asked(folder, tmp_path, capsys, monkeypatch, arguments, told):
+    monkeypatch.delenv("TOOLORCHESTRA_API_KEY", raising=False)
+    assert run(["evaluate", plan(folder, "named"), "--out", str(tmp_path / "out"), *arguments]) == 1
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("TOOLORCHESTRA_URL", "http://127.0.0.1:9", "no API key for http://127.0.0.1:9"),
+        ("TOOLORCHESTRA_STATE", "nowhere", "the platform of nowhere does not run"),
+    ],
+)
+def test_what_the_environment_names_is_for_those_who_ask_for_a_platform(
+    folder, tmp_path, capsys, monkeypatch, variable, value, told
+):
+    monkeypatch.delenv("TOOLORCHESTRA_API_KEY", raising=False)
+    monkeypatch.setenv(variable, value)
+    path = plan(folder, "shell", policies=["golden"])
+    assert run(["evaluate", path, "--out", str(tmp_path)]) == 0
+    capsys.readouterr()
+    assert run(["evaluate", path, "--out", str(tmp_path), "--platform"]) == 1
+    assert told in capsys.readouterr().err

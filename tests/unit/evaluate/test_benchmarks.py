@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from toolorchestra.core.errors import NotFoundError
+from toolorchestra.core.errors import InvalidRequestError
 from toolorchestra.training.evaluate.benchmarks.questions import load_frames, load_hle
 from toolorchestra.training.evaluate.benchmarks.tau2 import GoldenAction, load_tau2
 from toolorchestra.training.evaluate.errors import InvalidBenchmarkError
@@ -98,7 +98,7 @@ def test_tau2_takes_plain_instructions_and_the_folder_as_domain(write, tmp_path)
     ],
 )
 def test_a_missing_file_says_where_it_is_offered(load, where, tmp_path):
-    with pytest.raises(NotFoundError) as caught:
+    with pytest.raises(InvalidRequestError) as caught:
         load(tmp_path / "nothing.jsonl")
     assert "nothing.jsonl" in str(caught.value)
     assert where in str(caught.value)
@@ -110,20 +110,20 @@ WITHOUT_NAME = TAU2 | {"evaluation_criteria": {"actions": [{"action_id": "x", "a
 @pytest.mark.parametrize(
     ("load", "records", "said"),
     [
-        (load_hle, [HLE, {"id": "h2", "question": "?"}], "line 2: answer: Field required; answer_type: Field required"),
-        (load_hle, [FRAMES], "line 1: answer_type: Field required (each record needs at least `id`, `question`, `answer`"),
-        (load_hle, [HLE | {"answer_type": "essay"}], "line 1: answer_type: Input should be 'exactMatch' or 'multipleChoice'"),
+        (load_hle, [HLE, {"id": "h2", "question": "?"}], "line 2: answer: required; add it; answer_type: required; add it"),
+        (load_hle, [FRAMES], "line 1: answer_type: required; add it (each record needs at least `id`, `question`, `answer`"),
+        (load_hle, [HLE | {"answer_type": "essay"}], "line 1: answer_type: must be 'exactMatch' or 'multipleChoice'"),
         (load_hle, [HLE | {"answer": "Paris"}], "line 1, answer: expected a letter for multipleChoice, found 'Paris'"),
         (load_hle, [HLE, HLE], "line 2, id: 'h1' stands on line 1 already"),
-        (load_frames, [FRAMES | {"question": ""}], "line 1: question: String should have at least 1 character"),
-        (load_frames, [FRAMES | {"answer": 7}], "line 1: answer: Input should be a valid string"),
+        (load_frames, [FRAMES | {"question": ""}], "line 1: question: must not be empty"),
+        (load_frames, [FRAMES | {"answer": 7}], "line 1: answer: must be text"),
         (load_frames, ["id,question,answer"], "line 1: not valid JSON"),
         (load_frames, [FRAMES, "{"], "line 2: not valid JSON"),
         (load_frames, [["a"]], "line 1: "),
         (load_frames, [], "holds no records"),
         (load_frames, ["version https://git-lfs.github.com/spec/v1"], "is a Git LFS pointer"),
-        (load_tau2, [WITHOUT_NAME], "line 1: evaluation_criteria.actions.0.name: Field required"),
-        (load_tau2, [{"id": 1}], "line 1: user_scenario: Field required; evaluation_criteria: Field required"),
+        (load_tau2, [WITHOUT_NAME], "line 1: evaluation_criteria.actions.0.name: required"),
+        (load_tau2, [{"id": 1}], "line 1: user_scenario: required; add it; evaluation_criteria: required; add it"),
         (load_tau2, [TAU2, TAU2], "line 2, id: '3' stands on line 1 already"),
     ],
 )

@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from toolorchestra.core.errors import InvalidManifestError, NotFoundError, UpstreamError
+from toolorchestra.core.errors import InvalidManifestError, UpstreamError
 from toolorchestra.core.functions import ExpertTarget
 from toolorchestra.core.pricing import Price, Usage
 from toolorchestra.core.testing import Fail, Say, ScriptedModels, an_expert
+from toolorchestra.training.evaluate.errors import InvalidPlanError
 from toolorchestra.training.evaluate.graders import Case, Grade, Numeric, find_grader, unboxed
 from toolorchestra.training.evaluate.judge import Judge
 
@@ -101,7 +102,7 @@ async def test_a_reference_that_is_no_number_is_a_mistake_not_a_wrong_answer():
 
 
 def test_an_unknown_grader_is_answered_with_the_known_ones():
-    with pytest.raises(NotFoundError) as caught:
+    with pytest.raises(InvalidPlanError) as caught:
         find_grader("vibes")
     assert "boxed, choice, exact, normalised, numeric" in str(caught.value)
 

@@ -68,24 +68,34 @@ def test_pairing_narrows_the_interval():
     assert found.low < 0 < found.high
 
 
-def test_shares_and_entropy_of_tools():
+def test_shares_of_tools():
     episodes = [an_episode(calls={"a": 3, "b": 1}), an_episode(task="t1", calls={"a": 3, "c": 1, "d": 0})]
     assert tool_shares(episodes) == {"a": 0.75, "b": 0.125, "c": 0.125}
-    assert route_entropy(episodes) == pytest.approx(-(0.75 * math.log2(0.75) + 0.25 * math.log2(0.125)))
-    assert route_entropy([an_episode(calls={"a": 2})]) == 0
-    assert route_entropy([an_episode()]) == 0
+
+
+def test_the_entropy_is_that_of_calls_of_experts_and_functions_of_a_world_do_not_count():
+    experts = {"a": Expert(), "b": Expert()}
+    spread = [an_episode(calls={"a": 3, "search": 9}, experts=experts), an_episode(task="t1", calls={"b": 1}, experts=experts)]
+    assert route_entropy(spread) == pytest.approx(-(0.75 * math.log2(0.75) + 0.25 * math.log2(0.25)))
+    assert route_entropy([an_episode(calls={"a": 3, "search": 9, "pay": 2}, experts=experts)]) == 0
+    assert route_entropy([an_episode(calls={"search": 2}, experts=experts), an_episode()]) == 0
+
+
+def test_always_one_expert_is_no_entropy_though_every_cast_has_another():
+    first = an_episode(calls={"a": 2}, experts={"a": Expert(strongest=True), "b": Expert()})
+    second = an_episode(task="t1", calls={"x": 2}, experts={"x": Expert(strongest=True), "y": Expert()})
+    assert route_entropy([first, second]) == 0
 
 
 def test_bias_counts_calls_of_experts_by_their_flags_in_that_episode():
     """Names are redrawn per episode: what was the strongest in one is somebody else in the next."""
-    strongest, own = Expert(strongest=True), Expert(own_family=True)
+    strongest, other = Expert(strongest=True), Expert()
     episodes = [
-        an_episode(task="t0", cluster="a", calls={"x": 3, "search": 9}, experts={"x": strongest, "y": own}),
-        an_episode(task="t1", cluster="b", calls={"x": 1}, experts={"x": own, "y": strongest}),
+        an_episode(task="t0", cluster="a", calls={"x": 3, "search": 9}, experts={"x": strongest, "y": other}),
+        an_episode(task="t1", cluster="b", calls={"x": 1}, experts={"x": other, "y": strongest}),
     ]
     found = bias(episodes, DRAWING, name="x")
     assert found.strongest.value == 0.75
-    assert found.own_family.value == 0.25
     assert bias([an_episode(calls={"search": 1})], DRAWING, name="x").strongest.value is None
 
 

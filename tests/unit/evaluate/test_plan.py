@@ -1,5 +1,7 @@
 """Plans: what may stand in one, and how it is said what is wrong."""
 
+import re
+
 import pytest
 
 from toolorchestra.training.evaluate.errors import InvalidPlanError
@@ -34,7 +36,16 @@ def test_a_plan_needs_suites_and_policies_and_nothing_else(tmp_path):
         ({"limits": {"cost_usd": "5 dollars"}}, "limits.cost_usd"),
         ({"limits": {"parallel": 0}}, "limits.parallel"),
         ({"report": {"gate": {}}}, "report.gate: it needs report.policy and report.baseline"),
-        ({"colour": "red"}, "colour"),
+        ({"report": {"policy": "lexcal"}}, "report.policy: no policy is 'lexcal'; write one of golden"),
+        ({"report": {"baseline": "monolith:x"}}, "report.baseline: no policy is 'monolith:x'"),
+        ({"report": {"untrained": "monolith:*"}, "policies": ["monolith:*"]}, "report.untrained: no policy is 'monolith:*'"),
+        ({"report": {"policy": "golden", "baseline": "golden"}}, "report.baseline: it is report.policy itself"),
+        ({"report": {"run_link": "javascript:{run_id}"}}, "report.run_link: write an address that begins with one of https://"),
+        ({"report": {"run_link": "https://x/{runid}"}}, "report.run_link: write an address that begins with one of https://"),
+        ({"colour": "red"}, "colour: there is no such field; check its spelling"),
+        ({"title": None}, "title: must be text"),
+        ({"seed": 1.5}, "seed: must be a whole number"),
+        ({"judge": {"model": "m"}}, "judge.base_url: required; add it"),
     ],
 )
 def test_what_is_wrong_is_named_with_the_file_and_the_field(tmp_path, fields, told):
@@ -42,6 +53,24 @@ def test_what_is_wrong_is_named_with_the_file_and_the_field(tmp_path, fields, to
         plan(tmp_path, **fields)
     assert caught.value.message.startswith("plan.yaml: ")
     assert told in caught.value.message
+    assert not re.search("Value error|Input should|Extra inputs|Field required|Tuple", caught.value.message)
+    assert caught.value.param.partition(".")[0] in caught.value.message
+
+
+def test_what_only_follows_from_a_problem_is_not_told_and_several_are(tmp_path):
+    with pytest.raises(InvalidPlanError) as caught:
+        plan(tmp_path, suites=[SUITE | {"splitt": "test"}])
+    assert "suites: " not in caught.value.message
+    with pytest.raises(InvalidPlanError) as caught:
+        plan(tmp_path, policies=["gold", "golden"], report={"policy": "silver"})
+    assert "'gold'" in caught.value.message
+    assert "'silver'" in caught.value.message
+    assert caught.value.param == "policies"
+
+
+def test_who_is_compared_may_be_one_of_all_experts(tmp_path):
+    report = {"policy": "monolith:x", "baseline": "golden", "run_link": "./{run_id}"}
+    assert plan(tmp_path, policies=["golden", "monolith:*"], report=report).report.policy == "monolith:x"
 
 
 def test_a_file_that_is_not_there_or_no_yaml_is_named(tmp_path):

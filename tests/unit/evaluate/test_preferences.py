@@ -99,5 +99,17 @@ def test_a_dial_that_turns_the_wrong_way_is_a_violation():
     assert (found.monotone, found.violations) == (False, 1)
 
 
+def test_weights_that_only_other_tasks_know_stand_between_no_two_of_a_task():
+    """Worlds weigh what they like; the suite of preferences asks each task under its own two weights."""
+    others = [wished(Weights(accuracy=1.0, cost=level), suite="worlds", task=f"w{level}") for level in (0.3, 0.5, 0.9)]
+    asked = [
+        wished(Weights(accuracy=1.0, cost=level), suite="preferences", cost_nano_usd=cost)
+        for level, cost in ((0.0, 4_000_000), (0.8, 1_000_000))
+    ]
+    (found,) = dials([*others, *asked], DRAWING, name="x")
+    (step,) = found.steps
+    assert (step.low, step.high, step.ratio.value, step.ratio.n) == (0.0, 0.8, 0.25, 1)
+
+
 def test_without_two_levels_there_is_no_dial():
     assert dials([wished()], DRAWING, name="x") == ()

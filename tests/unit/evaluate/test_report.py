@@ -120,6 +120,13 @@ def test_worst_cases_are_first_those_that_others_solved_and_lead_to_their_runs(r
     assert [len(one.others) for one in report.worst] == sorted((len(one.others) for one in report.worst), reverse=True)
 
 
+def test_worst_cases_of_all_are_those_of_policies_that_somebody_could_have():
+    plan = replace(PLAN, policy=None, gate=None, bounds=frozenset({"nothing", "oracle"}))
+    worst = build_report(Recorded(episodes=tuple(EPISODES)), plan).worst
+    assert len(worst) == 10
+    assert {one.policy for one in worst} <= {"cheapest", "manager", "strongest"}
+
+
 def test_partial_simulated_and_failed_results_say_so(tmp_path):
     with RecordFile(tmp_path / "records.jsonl") as records:
         for episode in EPISODES[:12]:
@@ -132,7 +139,8 @@ def test_partial_simulated_and_failed_results_say_so(tmp_path):
         "Simulated: in 12 of 13 episodes experts or users were simulated.",
         "Failed through their environment and left out of all rates: 1 of 13 episodes.",
     )
-    assert any("lacks 1 of 3 tasks" in note for note in report.notes)
+    lacking = [note for note in report.notes if "lack" in note]
+    assert lacking == ["cheapest, manager, nothing lack 1 of 3 tasks; compare them by the paired figures only."]
     assert any("clusters only" in note for note in report.notes)
     assert "Partial: " in to_html(report)
     assert json.loads(to_json(report))["partial"]["planned"] == 1_000
@@ -187,6 +195,15 @@ def test_the_page_shows_the_dial_and_what_is_wrong_with_the_papers_score(report)
     assert "0.56 × (0.56 to 0.56)" in text
     assert "What is wrong with the score of the paper" in to_html(report)
     assert "What is wrong with the score of the paper" not in text
+
+
+def test_the_page_says_whom_a_policy_favours_and_how_evenly_it_spreads_its_calls(report):
+    _, _, favours = to_html(report).partition("Whom a policy favours")
+    table, _, _ = favours.partition("</table>")
+    assert "own family" not in table
+    (row,) = (line for line in table.split("<tr>") if "strongest</t" in line and "entropy" not in line)
+    assert "100.0 % (" in row
+    assert ">0.00<" in row
 
 
 def test_what_records_say_is_text_on_the_page():

@@ -155,7 +155,7 @@ def test_a_changed_world_is_played_anew_and_the_same_one_is_not(a_plan, material
 )
 def test_data_that_is_missing_is_named_before_anything_is_played(a_plan, tmp_path, suite, error, told):
     with pytest.raises(error, match=told):
-        asyncio.run(Evaluation(a_plan(suites=[suite]), tmp_path / "out").run())
+        asyncio.run(Evaluation(a_plan(suites=[suite], policies=["golden"]), tmp_path / "out").run())
     assert not (tmp_path / "out").exists()
 
 
@@ -167,8 +167,9 @@ def test_policies_of_a_platform_are_refused_without_one(a_plan, tmp_path):
 def test_free_answers_need_a_judge(a_plan, tmp_path):
     path = tmp_path / "frames.jsonl"
     path.write_text(json.dumps({"id": 1, "question": "Who?", "answer": "Ada"}) + "\n")
+    plan = a_plan(suites=[{"kind": "frames", "file": str(path)}], policies=["golden"])
     with pytest.raises(InvalidPlanError, match="graded by a model, and the plan names none"):
-        asyncio.run(Evaluation(a_plan(suites=[{"kind": "frames", "file": str(path)}]), tmp_path).run())
+        asyncio.run(Evaluation(plan, tmp_path).run())
 
 
 def test_questions_of_ones_own_are_graded_by_the_named_grader(a_plan, tmp_path):

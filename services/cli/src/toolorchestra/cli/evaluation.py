@@ -43,7 +43,7 @@ _LOCAL_MODELS: Final = ("prompted:", "orchestrator:")  # policies that may want 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """How an evaluation is to be done."""
+    """How an evaluation is to be done. ``local``: on the platform that runs in ``state``, which else only has the key."""
 
     out: Path
     fresh: bool = False
@@ -51,6 +51,7 @@ class Wanted:
     url: str | None = None
     key: str | None = None
     state: Path = Path(".toolorchestra")
+    local: bool = False
     as_json: bool = False
 
 
@@ -76,20 +77,28 @@ def _evaluation(plan: EvaluationPlan, wanted: Wanted, bars: "_Bars") -> Evaluati
 
 def _platform(plan: EvaluationPlan, wanted: Wanted) -> Connect | None:
     """The platform that was named, else one that runs for this evaluation only; None where the plan names its own."""
+    if wanted.local:
+        return _running(None, wanted)
     if wanted.url is not None:
-        return _running(wanted)
+        return _running(wanted.url, wanted)
     return None if plan.platform.url is not None else _own(plan, wanted)
 
 
-def _running(wanted: Wanted) -> Connect:
+def _running(url: str | None, wanted: Wanted) -> Connect:
+    """The platform at an address, or without one that of the state folder.
+
+    Raises NotRunningError and UnauthenticatedError at once, before anything is read or played.
+    """
+    found = Connection.find(url, wanted.state)
+    key = wanted.key or (found.local.api_key() if found.local else None)
+    if key is None or found.url is None:
+        raise UnauthenticatedError(f"no API key for {found.url}", hint="give --key or set TOOLORCHESTRA_API_KEY")
+    address = Address(found.url, key)
+
     @asynccontextmanager
     async def connect(manifests: Path, models: str) -> AsyncIterator[Address]:
         del manifests, models
-        found = Connection.find(wanted.url, wanted.state)
-        key = wanted.key or (found.local.api_key() if found.local else None)
-        if key is None or found.url is None:
-            raise UnauthenticatedError(f"no API key for {wanted.url}", hint="give --key or set TOOLORCHESTRA_API_KEY")
-        yield Address(found.url, key)
+        yield address
 
     return connect
 

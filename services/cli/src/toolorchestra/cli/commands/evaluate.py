@@ -26,7 +26,11 @@ def evaluate_command(
     out: Annotated[Path, typer.Option("--out", help="Folder of records and report.", file_okay=False)] = Path("evaluation"),
     fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Play everything anew, or only what is missing.")] = False,
     platform: Annotated[
-        bool, typer.Option("--platform", help="Play on a platform: that of --url or --state, else one that is started for it.")
+        bool,
+        typer.Option(
+            "--platform",
+            help="Play on a platform: that of --url or --state, which imply it, else of the plan, else one started for it.",
+        ),
     ] = False,
     as_json: JsonOption = False,
     url: UrlOption = None,
@@ -45,7 +49,34 @@ def evaluate_command(
     shell = context.ensure_object(Shell)
     if quick == (plan is not None):
         raise InvalidRequestError("give a plan, or --quick", param="plan", hint="`toolorchestra evaluate --quick` shows one")
-    wanted = Wanted(out=out, fresh=fresh, platform=platform, url=url, key=key, state=state, as_json=as_json)
+    named, local = _is_said(context, "url"), _is_said(context, "state")
+    if platform and url is None:
+        local = local or _is_set(context, "state")
+    wanted = Wanted(
+        out=out,
+        fresh=fresh,
+        platform=platform or named or local,
+        url=url,
+        key=key,
+        state=state,
+        local=local and not named,
+        as_json=as_json,
+    )
     found = evaluate(shell, quick_plan(shell, out) if plan is None else plan, wanted)
     if found.partial:
         raise typer.Exit(PARTIAL)
+
+
+def _is_said(context: typer.Context, option: str) -> bool:
+    """Whether it stands on the command line: a variable of the shell is there for other commands too."""
+    return _source(context, option) == "COMMANDLINE"
+
+
+def _is_set(context: typer.Context, option: str) -> bool:
+    """Whether anybody said it, there or in a variable of the shell."""
+    return _source(context, option) in ("COMMANDLINE", "ENVIRONMENT")
+
+
+def _source(context: typer.Context, option: str) -> str:
+    source = context.get_parameter_source(option)
+    return "" if source is None else source.name

@@ -9,7 +9,7 @@ from toolorchestra.core.pricing import Usage
 from toolorchestra.training.evaluate.benchmarks.tau2 import DialogueTask
 from toolorchestra.training.evaluate.ceilings import ceiling_of
 from toolorchestra.training.evaluate.judging import Graded
-from toolorchestra.training.evaluate.plan import REAL
+from toolorchestra.training.evaluate.plan import REAL, needs_experts
 from toolorchestra.training.evaluate.records import Ceiling, Episode, ErrorKind, Expert, answer_digest, episode_key
 from toolorchestra.training.evaluate.running import Job
 from toolorchestra.training.evaluate.stages import MONOLITH, slug
@@ -64,12 +64,17 @@ def entries_of(staged: Staged, *, platform: str = "") -> list[Entry]:
     common = {stage: _stage_content(staged, stage) for stage in staged.stages}
     for subject in staged.subjects:
         task = subject.content | {"stage": common[subject.stage]}
-        for policy in policies_on(staged, subject.stage):
+        for policy in policies_of(staged, subject):
             for repeat in range(plan.repeats):
                 settings = {"seed": plan.seed, "repeat": repeat, "version": VERSION, "platform": platform}
                 key = episode_key(task, {"policy": policy}, settings)
                 found.append(Entry(subject, policy, repeat, Job(len(found), key, subject.suite, policy)))
     return found
+
+
+def policies_of(staged: Staged, subject: Subject) -> list[str]:
+    """Who plays a subject: what simulated experts know nothing of, nobody plays who needs them."""
+    return [one for one in policies_on(staged, subject.stage) if subject.is_simulated or not needs_experts(one)]
 
 
 def policies_on(staged: Staged, stage: str) -> list[str]:

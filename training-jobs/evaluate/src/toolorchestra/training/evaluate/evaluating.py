@@ -15,6 +15,7 @@ from toolorchestra.training.evaluate.errors import InvalidPlanError
 from toolorchestra.training.evaluate.http_models import HttpModels
 from toolorchestra.training.evaluate.judging import JUDGE, USER, Jury, key_of, make_jury, target_of
 from toolorchestra.training.evaluate.memory import MemoryPlayer
+from toolorchestra.training.evaluate.notes import notes_on
 from toolorchestra.training.evaluate.output import write_picture, write_report
 from toolorchestra.training.evaluate.parts import SkillRow
 from toolorchestra.training.evaluate.plan import EvaluationPlan, ModelPlan
@@ -40,6 +41,7 @@ class Prepared:
     users: Users
     entries: Sequence[Entry]
     choices: dict[str, Choices]
+    notes: tuple[str, ...] = ()
 
     @property
     def plan(self) -> EvaluationPlan:
@@ -90,12 +92,12 @@ class Evaluation:
 
     def prepare(self, staged: Staged, outside: Outside, *, platform: str = "") -> Prepared:
         """Everything that is settled before the first episode; routers learn only if something is left to play."""
-        jury, entries = make_jury(staged, outside.judge), entries_of(staged, platform=platform)
+        jury, entries, notes = make_jury(staged, outside.judge), entries_of(staged, platform=platform), notes_on(staged)
         known = set[str]() if self.fresh else {episode.key for episode in read_records(self.folder / RECORDS_NAME).episodes}
         missing = [entry for entry in entries if entry.job.key not in known]
         if missing and (routers := set(TEXT_ROUTERS).intersection(self.plan.policies)):
             self.tell(f"the routers {' and '.join(sorted(routers))} read {len(staged.subjects)} requests")
-        return Prepared(staged, jury, outside.users, entries, text_choices(staged) if missing else {})
+        return Prepared(staged, jury, outside.users, entries, text_choices(staged) if missing else {}, notes)
 
     async def play(self, prepared: Prepared, player: Player, routes: Routes) -> Done:
         """Play what is missing, call the real tools by ``routes`` to measure them, and write the report."""
@@ -106,7 +108,7 @@ class Evaluation:
         with RecordFile(path) as file:
             self.tell(f"{len(jobs)} episodes, {sum(job.key in file for job in jobs)} of them recorded already")
             recorded = await Runner(player, self.plan.limits, self.progress).run(jobs, file)
-        return report_on(prepared.staged, recorded, self.folder, await measured(prepared.staged, recorded, routes))
+        return report_on(prepared, recorded, self.folder, await measured(prepared.staged, recorded, routes))
 
 
 async def outside_models(plan: EvaluationPlan, stack: AsyncExitStack) -> Outside:
@@ -137,8 +139,8 @@ async def measured(staged: Staged, recorded: Recorded, routes: Routes) -> Sequen
     return () if recorded.stopped else await real_rows(staged, routes)
 
 
-def report_on(staged: Staged, recorded: Recorded, folder: Path, real: Sequence[SkillRow] = ()) -> Done:
+def report_on(prepared: Prepared, recorded: Recorded, folder: Path, real: Sequence[SkillRow] = ()) -> Done:
     """Write the report of what is recorded. Raises InvalidPlanError when nothing is."""
-    skills = [*skill_rows(staged, recorded.episodes), *real]
-    report = build_report(recorded, staged.plan.reported(staged.told), skills=skills)
+    skills = [*skill_rows(prepared.staged, recorded.episodes), *real]
+    report = build_report(recorded, prepared.plan.reported(prepared.notes), skills=skills)
     return Done(report, (*write_report(report, folder), write_picture(report, folder)), folder)

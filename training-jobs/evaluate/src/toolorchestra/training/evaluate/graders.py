@@ -13,8 +13,9 @@ from fractions import Fraction
 from importlib.metadata import entry_points
 from typing import Any, Final, Protocol
 
-from toolorchestra.core.errors import InvalidManifestError, NotFoundError
+from toolorchestra.core.errors import InvalidManifestError
 from toolorchestra.core.money import NanoUsd
+from toolorchestra.training.evaluate.errors import InvalidPlanError
 from toolorchestra.training.evaluate.numbers import close, quantities
 
 ENTRY_POINT_GROUP: Final = "toolorchestra.graders"
@@ -59,10 +60,10 @@ class GraderFactory(Protocol):
 
 
 def find_grader(name: str, config: Mapping[str, Any] | None = None) -> Grader:
-    """A grader by the name of its entry point. Raises NotFoundError, naming those that are installed."""
+    """A grader by the name of its entry point. Raises InvalidPlanError, naming those that are installed."""
     found = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
     if name not in found:
-        raise NotFoundError(
+        raise InvalidPlanError(
             f"there is no grader {name!r}", param="grader", hint=f"installed are {', '.join(sorted(found)) or 'none'}"
         )
     factory: GraderFactory = found[name].load()

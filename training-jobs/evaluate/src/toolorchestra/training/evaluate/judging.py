@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from toolorchestra.core.chat import ChatModels
+from toolorchestra.core.errors import InvalidRequestError
 from toolorchestra.core.functions import ExpertTarget
 from toolorchestra.core.resources import ExpertModel
 from toolorchestra.core.resources.meta import API_VERSION
@@ -93,7 +94,7 @@ def _calls_fault(world: World, task: DialogueTask, calls: Sequence[Call], said: 
 def make_jury(staged: Staged, models: ChatModels | None = None) -> Jury:
     """The graders that the plan's questions need. ``models``: what a judge is asked through.
 
-    Raises InvalidPlanError where questions need a judge and the plan names none; NotFoundError for an unknown grader.
+    Raises InvalidPlanError where questions need a judge and the plan names none, or for an unknown grader.
     """
     suites = {suite.label: suite for suite in staged.plan.suites if isinstance(suite, Questions)}
     wanted = {(subject.suite, subject.source.grader) for subject in staged.subjects if isinstance(subject.source, Question)}
@@ -103,7 +104,11 @@ def make_jury(staged: Staged, models: ChatModels | None = None) -> Jury:
 
 def _grader(name: str, suite: Questions, plan: EvaluationPlan, models: ChatModels | None) -> Grader:
     if name != JUDGE:
-        return find_grader(name, suite.config)
+        try:
+            return find_grader(name, suite.config)
+        except InvalidRequestError as error:
+            error.message = f"suite {suite.label}: {error.message}"
+            raise
     if plan.judge is None or models is None:
         raise InvalidPlanError(
             f"suite {suite.label}: its free answers are graded by a model, and the plan names none",

@@ -149,36 +149,36 @@ def tool_shares(episodes: Episodes) -> dict[str, float]:
 
 
 def route_entropy(episodes: Episodes) -> float:
-    """How evenly calls are spread over tools, in bits; 0: one tool only, or none."""
-    entropy = -sum(share * math.log2(share) for share in tool_shares(episodes).values())
-    return max(0.0, entropy)
+    """How evenly a policy's calls of experts are spread over those it was offered, in bits; 0: one expert only, or none.
+
+    Other functions say nothing about routing. Where suites have casts of their own, it is the mean over their calls.
+    """
+    by_cast: dict[frozenset[str], Counter[str]] = defaultdict(Counter)
+    for episode in episodes:
+        by_cast[frozenset(episode.experts)].update({name: n for name, n in episode.calls.items() if name in episode.experts})
+    total = sum(calls.total() for calls in by_cast.values())
+    return math.fsum(calls.total() / total * _bits(calls) for calls in by_cast.values() if calls.total())
+
+
+def _bits(calls: Mapping[str, int]) -> float:
+    total = sum(calls.values())
+    return max(0.0, -math.fsum(n / total * math.log2(n / total) for n in calls.values() if n))
 
 
 @dataclass(frozen=True, slots=True)
 class Bias:
-    """Shares in all calls of experts; values are None where no expert was called.
+    """Shares in all calls of experts; values are None where no expert was called. ``strongest`` near 1 is no orchestration."""
 
-    ``own_family`` far from what policies of other families do is favouritism, or its opposite; ``strongest`` near 1 is no
-    orchestration at all.
-    """
-
-    own_family: Interval
     strongest: Interval
 
 
 def bias(episodes: Episodes, drawing: Drawing, *, name: str) -> Bias:
     """Whom a policy favours among the experts."""
 
-    def share(flag: Callable[[Episode, str], bool]) -> Interval:
-        def above(episode: Episode) -> float:
-            return sum(count for tool, count in episode.calls.items() if tool in episode.experts and flag(episode, tool))
+    def above(episode: Episode) -> float:
+        return sum(n for tool, n in episode.calls.items() if tool in episode.experts and episode.experts[tool].strongest)
 
-        return ratio_of_sums(_parts(episodes, above, _expert_calls), drawing, name=name, bounded=True)
-
-    return Bias(
-        own_family=share(lambda episode, tool: episode.experts[tool].own_family),
-        strongest=share(lambda episode, tool: episode.experts[tool].strongest),
-    )
+    return Bias(strongest=ratio_of_sums(_parts(episodes, above, _expert_calls), drawing, name=name, bounded=True))
 
 
 def _expert_calls(episode: Episode) -> float:

@@ -148,10 +148,8 @@ def _tools(policies: Sequence[PolicyFigures]) -> str:
     tools = sorted(
         {tool for one in policies for tool in one.tools}, key=lambda t: (-sum(p.tools.get(t, 0) for p in policies), t)
     )
-    head = ["", "entropy, bits", *map(escape, tools)]
-    rows = [
-        [escape(one.policy), f"{one.entropy:.2f}", *(_share(one.tools.get(tool, 0.0)) for tool in tools)] for one in policies
-    ]
+    head = ["", *map(escape, tools)]
+    rows = [[escape(one.policy), *(_share(one.tools.get(tool, 0.0)) for tool in tools)] for one in policies]
     return section("Which tools are called", table(head, rows) if tools else "", "Shares in all calls of a policy.")
 
 
@@ -163,12 +161,12 @@ def _share(share: float) -> str:
 
 def _bias(policies: Sequence[PolicyFigures]) -> str:
     rows = [
-        [escape(one.policy), wording.percent(one.bias.own_family), wording.percent(one.bias.strongest)]
+        [escape(one.policy), wording.percent(one.bias.strongest), f"{one.entropy:.2f}"]
         for one in policies
         if one.bias.strongest.value is not None
     ]
-    remark = "Shares in calls of experts."
-    return section("Whom a policy favours", table(["", "its own family", "the strongest"], rows), remark)
+    remark = "Of calls of experts: the share of the strongest, and how evenly they are spread (0 bits: all go to one expert)."
+    return section("Whom a policy favours", table(["", "the strongest", "entropy, bits"], rows), remark)
 
 
 def _preferences(policies: Sequence[PolicyFigures]) -> str:

@@ -77,15 +77,16 @@ def _cell(episodes: Sequence[Episode]) -> Cell:
     return Cell(success, cost_per_task, tasks)
 
 
-def worst_cases(by_policy: Mapping[str, list[Episode]], *, policy: str | None, most: int, run_link: str) -> Iterator[Worst]:
-    """Failures of the policy (or of all): first those that most others solved, then the dearest."""
+def worst_cases(
+    policies: Sequence[str], by_policy: Mapping[str, list[Episode]], *, most: int, run_link: str
+) -> Iterator[Worst]:
+    """Failures of these policies: first those that most others solved, then the dearest."""
     solved: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for name, episodes in by_policy.items():
         for episode in episodes:
             if episode.success:
                 solved[task_id(episode)].add(name)
-    names = [policy] if policy else list(by_policy)
-    failed = [episode for name in names for episode in by_policy[name] if not episode.success]
+    failed = [episode for name in policies for episode in by_policy[name] if not episode.success]
     failed.sort(key=lambda e: (-len(solved[task_id(e)] - {e.policy}), -e.cost_nano_usd, -e.latency_ms, e.key))
     for episode in failed[:most]:
         yield Worst(
@@ -95,9 +96,7 @@ def worst_cases(by_policy: Mapping[str, list[Episode]], *, policy: str | None, m
             cost_usd=format_usd(episode.cost_nano_usd),
             latency_ms=episode.latency_ms,
             turns=episode.turns,
-            error=f"{episode.error}: {episode.error_message}".rstrip(": ")
-            if episode.error
-            else episode.error_message or "wrong answer",
+            error=_wrong(episode),
             others=tuple(sorted(solved[task_id(episode)] - {episode.policy})),
             link=_link(run_link, episode.run_id),
         )

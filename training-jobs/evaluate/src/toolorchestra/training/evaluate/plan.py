@@ -4,7 +4,7 @@ It says what is to be played; ``report.Plan``, made from it, says what the repor
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
@@ -15,6 +15,7 @@ from toolorchestra.core.functions import Frozen
 from toolorchestra.core.money import NanoUsd, parse_usd
 from toolorchestra.core.resources.meta import Usd
 from toolorchestra.training.evaluate.errors import InvalidPlanError, problems_of
+from toolorchestra.training.evaluate.report import LINKS
 from toolorchestra.training.evaluate.report import Plan as Shown
 from toolorchestra.worlds.statistics import Drawing, Gate
 
@@ -32,7 +33,10 @@ ROUTERS: Final = (
 BOUNDS: Final = frozenset({"golden", "nothing", "oracle"})
 MODELS: Final = ("monolith", "prompted", "orchestrator")  # written as `kind:name`
 REAL: Final = ("prompted:", "orchestrator:")  # managers of a platform, which nobody simulates
-EVERY: Final = "*"
+MONOLITH: Final = "monolith:"
+EVERY: Final = f"{MONOLITH}*"
+COMPARED: Final = ("policy", "baseline", "untrained")  # of a report: names of policies
+RUN_ID: Final = "{run_id}"
 
 
 def _as_list(value: Any) -> Any:
@@ -106,6 +110,11 @@ class Tau2(Strict):
 Suite: TypeAlias = Annotated[Worlds | Questions | Tau2, Field(discriminator="kind")]
 
 
+def is_simulated(suite: Suite) -> bool:
+    """Whether simulated experts know its tasks: those that tell each step to the answer, as worlds and our own questions do."""
+    return isinstance(suite, Worlds) or suite.kind == "qa"
+
+
 class CastPlan(Strict):
     """The simulated experts: drawn from a seed; ``test`` are held-out profiles and price ranges."""
 
@@ -165,7 +174,7 @@ class ReportPlan(Strict):
     gate: GatePlan | None = None
     level: float = Field(default=0.95, gt=0.5, lt=1)
     resamples: int = Field(default=2_000, ge=100, le=100_000)
-    run_link: str = Field(default="", description="Address with {run_id} in it.")
+    run_link: str = Field(default="", description="Address of a run, with {run_id} in it; the worst cases link there.")
     worst: NonNegativeInt = 10
     skill_questions: NonNegativeInt = Field(
         default=10, description="Most questions of a topic that each real tool is called for, to measure it; 0: it is not."
@@ -173,9 +182,9 @@ class ReportPlan(Strict):
 
 
 class PlatformPlan(Strict):
-    """The platform on which it is played; the key is read from an environment variable, never from a file."""
+    """The platform on which it is played if it is; the key is read from an environment variable, never from a file."""
 
-    url: str | None = Field(default=None, description="Default: the platform that runs here.")
+    url: str | None = Field(default=None, description="Default: that of the command line, else one that is started for it.")
     key_env: str = Field(default="TOOLORCHESTRA_API_KEY", pattern=r"^[A-Z][A-Z0-9_]*$")
     namespace: str = "default"
 
@@ -207,8 +216,8 @@ class EvaluationPlan(Strict):
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
-        for problem in _problems(self):
-            raise ValueError(problem)
+        if problems := list(_problems(self)):
+            raise ValueError("; ".join(problems))
         return self
 
     @property
@@ -216,8 +225,14 @@ class EvaluationPlan(Strict):
         """Whether a policy is named that only a platform can play."""
         return any(name.startswith(REAL) for name in self.policies)
 
-    def reported(self, told: Mapping[str, str] | None = None) -> Shown:
-        """What the report is to show; ``told`` is printed beside the settings."""
+    @property
+    def named(self) -> Iterator[tuple[str, str]]:
+        """Every policy that is named, with the field that names it."""
+        yield from (("policies", name) for name in self.policies)
+        yield from ((f"report.{field}", name) for field in COMPARED if (name := getattr(self.report, field)) is not None)
+
+    def reported(self, notes: Sequence[str] = ()) -> Shown:
+        """What the report is to show; ``notes`` are what is to be known before its figures."""
         wanted = self.report
         return Shown(
             policy=wanted.policy,
@@ -227,7 +242,8 @@ class EvaluationPlan(Strict):
             untrained=wanted.untrained,
             drawing=Drawing(seed=self.seed, resamples=wanted.resamples, level=wanted.level),
             run_link=wanted.run_link,
-            settings=_settings(self) | dict(told or {}),
+            settings=_settings(self),
+            notes=tuple(notes),
             worst=wanted.worst,
             bounds=BOUNDS,
         )
@@ -249,12 +265,40 @@ def _problems(plan: EvaluationPlan) -> Iterator[str]:
         yield f"suites: {twice!r} stands twice; give one of them another name"
     for name in plan.policies:
         yield from _policy_problems(name)
-        if not plan.cast.offered and not (name in BOUNDS - {"oracle"} or name.startswith(REAL)):
+        if not plan.cast.offered and needs_experts(name):
             yield f"policies: {name!r} needs simulated experts, and cast.offered is false"
     if twice := next((name for name in plan.policies if plan.policies.count(name) > 1), None):
         yield f"policies: {twice!r} stands twice"
-    if plan.report.gate and not (plan.report.policy and plan.report.baseline):
+    if not any(map(is_simulated, plan.suites)) and (names := list(filter(needs_experts, plan.policies))):
+        yield (
+            f"policies: simulated experts know nothing of {', '.join(labels)}, and nobody else plays {', '.join(names)}; "
+            "name golden, nothing or managers of a platform, or add a suite of worlds or of qa"
+        )
+    yield from _report_problems(plan)
+
+
+def needs_experts(policy: str) -> bool:
+    """Whether only simulated experts can play it."""
+    return policy not in BOUNDS - {"oracle"} and not policy.startswith(REAL)
+
+
+def _report_problems(plan: EvaluationPlan) -> Iterator[str]:
+    wanted = plan.report
+    for field in COMPARED:
+        name = getattr(wanted, field)
+        if name is not None and not _plays(plan, name):
+            yield f"report.{field}: no policy is {name!r}; write one of {', '.join(plan.policies)}"
+    if wanted.policy is not None and wanted.policy == wanted.baseline:
+        yield "report.baseline: it is report.policy itself; name another one"
+    if wanted.gate and not (wanted.policy and wanted.baseline):
         yield "report.gate: it needs report.policy and report.baseline"
+    if wanted.run_link and not (wanted.run_link.startswith(LINKS) and RUN_ID in wanted.run_link):
+        yield f"report.run_link: write an address that begins with one of {', '.join(LINKS)} and has {RUN_ID} in it"
+
+
+def _plays(plan: EvaluationPlan, policy: str) -> bool:
+    """Whether the plan names a policy; who is in the cast is known when that is drawn."""
+    return policy != EVERY and (policy in plan.policies or (policy.startswith(MONOLITH) and EVERY in plan.policies))
 
 
 def _policy_problems(name: str) -> Iterator[str]:
@@ -284,8 +328,10 @@ def parse_plan(content: Any, *, source: str, base: Path) -> EvaluationPlan:
     try:
         plan = EvaluationPlan.model_validate_json(json.dumps(content))
     except ValidationError as error:
+        problems = list(problems_of(error))
         hint = "see docs/howto/evaluate.md for all fields"
-        raise InvalidPlanError(f"{source}: {'; '.join(problems_of(error))}", param=_field(error), hint=hint) from error
+        field, _, _ = problems[0].partition(":")
+        raise InvalidPlanError(f"{source}: {'; '.join(problems)}", param=field, hint=hint) from error
     except (TypeError, ValueError) as error:
         raise InvalidPlanError(f"{source}: {error}", hint="write plain YAML values") from error
     return plan.model_copy(
@@ -295,10 +341,6 @@ def parse_plan(content: Any, *, source: str, base: Path) -> EvaluationPlan:
             "tools": _absolute(base, plan.tools),
         }
     )
-
-
-def _field(error: ValidationError) -> str | None:
-    return ".".join(map(str, error.errors(include_url=False)[0]["loc"])) or None
 
 
 _PATHS: Final = ("folders", "file", "world", "questions")

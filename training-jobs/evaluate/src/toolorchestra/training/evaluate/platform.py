@@ -88,6 +88,7 @@ class PlatformEvaluation(Evaluation):
             manifests = write_manifests(staged, self.folder / MANIFESTS)
             self.tell(f"{manifests} manifests in {self.folder / MANIFESTS}")
             address = await stack.enter_async_context(connect(self.folder / MANIFESTS, server.address))
+            self.tell(f"plays on the platform at {address.url}")
             client = await stack.enter_async_context(client_of(address, self.plan.limits.parallel))
             await wait_until_offered(client, staged)
             width = self.plan.limits.parallel

@@ -167,12 +167,14 @@ def _minutes(episode: Episode) -> float:
 
 
 def _steps(episodes: Episodes, aspect: Aspect, drawing: Drawing, name: str) -> Iterator[DialStep]:
-    levels = _levels(episodes, aspect)
-    for low, high in pairwise(sorted({level for by_level in levels.values() for level in by_level})):
-        both = [by_level for by_level in levels.values() if low in by_level and high in by_level]
-        parts = [Part(cluster_of(one[low][0]), _used(one[high], aspect), _used(one[low], aspect)) for one in both]
-        if parts:
-            yield DialStep(low, high, ratio_of_sums(parts, drawing, name=f"{name}/{aspect}"))
+    """From each weight to the next higher one that the same task was done under; tasks may know different weights."""
+    parts: dict[tuple[float, float], list[Part]] = defaultdict(list)
+    for by_level in _levels(episodes, aspect).values():
+        for low, high in pairwise(sorted(by_level)):
+            part = Part(cluster_of(by_level[low][0]), _used(by_level[high], aspect), _used(by_level[low], aspect))
+            parts[low, high].append(part)
+    for (low, high), found in sorted(parts.items()):
+        yield DialStep(low, high, ratio_of_sums(found, drawing, name=f"{name}/{aspect}"))
 
 
 def _levels(episodes: Episodes, aspect: Aspect) -> Mapping[tuple[str, ...], Mapping[float, list[Episode]]]:

@@ -37,9 +37,8 @@ class ErrorKind(StrEnum):
 
 
 class Expert(Frozen):
-    """What an expert is in this episode: names may be redrawn per episode, these flags go with the name."""
+    """What an expert is in this episode: names may be redrawn per episode, the flag goes with the name."""
 
-    own_family: bool = Field(default=False, description="It is of the same family as the policy's own model.")
     strongest: bool = Field(default=False, description="No expert offered here is stronger.")
 
 

@@ -34,7 +34,7 @@ from toolorchestra.worlds.statistics import Drawing, Gate, Interval, holm, rando
 DISTRIBUTION: Final = "toolorchestra-evaluate"
 FEW_CLUSTERS: Final = 40
 DIGITS: Final = 9  # of a figure in JSON: more would differ between machines
-_LINKS: Final = ("https://", "http://", "/", "./", "../")
+LINKS: Final = ("https://", "http://", "/", "./", "../")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,8 @@ class Plan:
 
     ``policy`` against ``baseline`` on success is the primary comparison. ``untrained`` names the policy that the paper's
     preference score measures against. ``run_link`` is an address with ``{run_id}`` in it. ``settings`` is printed as given.
-    ``bounds`` are policies that nobody can have, such as an oracle: they are shown, and beat none of the others.
+    ``bounds`` are policies that nobody can have, such as an oracle: they are shown, and beat none of the others. ``notes`` are
+    what is known before of what is played; they are shown with those that the records give.
     """
 
     policy: str | None = None
@@ -56,11 +57,12 @@ class Plan:
     settings: Mapping[str, str] = field(default_factory=dict)
     worst: int = 10
     bounds: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.run_link and not self.run_link.startswith(_LINKS):
+        if self.run_link and not self.run_link.startswith(LINKS):
             raise InvalidPlanError(
-                "run_link is no web address", param="run_link", hint=f"begin it with one of {', '.join(_LINKS)}"
+                "run_link is no web address", param="run_link", hint=f"begin it with one of {', '.join(LINKS)}"
             )
         if self.gate and not (self.policy and self.baseline):
             raise InvalidPlanError("a gate needs a policy and a baseline", param="gate", hint="name both")
@@ -70,8 +72,8 @@ class Plan:
 class PolicyFigures:
     """All figures of one policy over all suites.
 
-    ``errors`` counts episodes by kind, ``simulated`` those with simulated experts or users; ``entropy`` is in bits;
-    ``family`` is what kind of policy it is.
+    ``errors`` counts episodes by kind, ``simulated`` those with simulated experts or users; ``entropy`` is that of
+    calls of experts, in bits; ``family`` is what kind of policy it is.
     """
 
     policy: str
@@ -142,13 +144,13 @@ def build_report(recorded: Recorded, plan: Plan, *, skills: Sequence[SkillRow] =
         title=plan.title,
         partial=recorded.stopped,
         simulated=sum(episode.simulated for episode in recorded.episodes),
-        notes=tuple(_notes(recorded, by_policy, comparisons)),
+        notes=(*_notes(recorded, by_policy, comparisons), *plan.notes),
         gate=_gate(plan, recorded, comparisons),
         comparisons=comparisons,
         policies=_policies(recorded, by_policy, plan),
         parts=tuple(part_rows(by_policy)),
         skills=tuple(skills),
-        worst=tuple(worst_cases(by_policy, policy=plan.policy, most=plan.worst, run_link=plan.run_link)),
+        worst=tuple(worst_cases(_judged(by_policy, plan), by_policy, most=plan.worst, run_link=plan.run_link)),
         reproducibility=_reproducibility(recorded, by_policy, plan),
     )
 
@@ -186,6 +188,11 @@ _FAMILIES: Final[Mapping[str, str]] = {
 def family_of(policy: str) -> str:
     """What kind of policy this is: a bound on what can be reached, a rule, a learned router, one model, a manager."""
     return _FAMILIES.get(policy.partition(":")[0], "rule")
+
+
+def _judged(by_policy: Mapping[str, list[Episode]], plan: Plan) -> list[str]:
+    """Whose failures are worth looking at: those of the policy that is judged, else of all that somebody could have."""
+    return [plan.policy] if plan.policy else [name for name in by_policy if name not in plan.bounds]
 
 
 def _by_policy(episodes: Iterable[Episode]) -> dict[str, list[Episode]]:
@@ -299,9 +306,13 @@ def _notes(recorded: Recorded, by_policy: Mapping[str, list[Episode]], compariso
         yield f"Failed through their environment and left out of all rates: {lost} of {len(recorded.episodes)} episodes."
     tasks = {policy: {task_id(episode) for episode in episodes} for policy, episodes in by_policy.items()}
     everything = set().union(*tasks.values())
+    lacking: dict[int, list[str]] = defaultdict(list)
     for policy, done in tasks.items():
-        if missing := len(everything) - len(done):
-            yield f"{policy} lacks {missing} of {len(everything)} tasks; compare it by the paired figures only."
+        lacking[len(everything) - len(done)].append(policy)
+    for missing, names in sorted(lacking.items()):
+        if missing:
+            lack, them = ("lacks", "it") if len(names) == 1 else ("lack", "them")
+            yield f"{', '.join(names)} {lack} {missing} of {len(everything)} tasks; compare {them} by the paired figures only."
     fewest = min((one.success.clusters for one in comparisons), default=FEW_CLUSTERS)
     if fewest < FEW_CLUSTERS:
         yield f"A comparison rests on {fewest} clusters only; below {FEW_CLUSTERS} intervals are rough."

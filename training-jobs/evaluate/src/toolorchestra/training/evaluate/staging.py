@@ -8,10 +8,11 @@ from functools import cached_property
 from toolorchestra.core.errors import ToolOrchestraError
 from toolorchestra.core.resources import Tool
 from toolorchestra.training.evaluate.casting import Variant, cast_of
-from toolorchestra.training.evaluate.plan import EvaluationPlan, Questions, Suite, Tau2, Worlds
+from toolorchestra.training.evaluate.errors import InvalidPlanError
+from toolorchestra.training.evaluate.plan import EVERY, EvaluationPlan, Questions, Suite, Tau2, Worlds
 from toolorchestra.training.evaluate.real_tools import real_tools
 from toolorchestra.training.evaluate.records import Ceiling
-from toolorchestra.training.evaluate.stages import UNUSED_URL, Stage, slug
+from toolorchestra.training.evaluate.stages import MONOLITH, UNUSED_URL, Stage, slug
 from toolorchestra.training.evaluate.subjects import Subject, dialogue_subjects, question_subjects, world_subjects
 from toolorchestra.worlds.loading import load_world
 from toolorchestra.worlds.questions import QuestionTask
@@ -32,13 +33,6 @@ class Staged:
     subjects: tuple[Subject, ...]
     ceilings: dict[tuple[str, str], Ceiling] = field(default_factory=dict)  # computed as they are needed
     left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # by suite and reason how many are not played
-
-    @property
-    def told(self) -> Mapping[str, str]:
-        """What of the files is not played, in words, for the report."""
-        found = [(label, count, reason) for label, counts in self.left_out.items() for reason, count in counts.items()]
-        parts = [f"{label}: {count} tasks, {reason}" for label, count, reason in found]
-        return {"left out": "; ".join(parts)} if parts else {}
 
     @cached_property
     def book(self) -> TaskBook:
@@ -67,7 +61,19 @@ def stage_plan(plan: EvaluationPlan, *, base_url: str = UNUSED_URL, namespace: s
         except ToolOrchestraError as error:
             error.message = f"suite {suite.label}: {error.message}"
             raise
-    return Staged(plan, builder.stages, builder.casts, tuple(subjects), left_out=builder.left_out)
+    staged = Staged(plan, builder.stages, builder.casts, tuple(subjects), left_out=builder.left_out)
+    _check_experts(staged)
+    return staged
+
+
+def _check_experts(staged: Staged) -> None:
+    """Raises InvalidPlanError for an expert that is named and in no cast that plays: who is in one is known only now."""
+    stages = {subject.stage for subject in staged.subjects if subject.is_simulated}
+    known = {f"{MONOLITH}{name}" for stage in stages for name in staged.casts[stage].names}
+    for where, policy in staged.plan.named:
+        if policy.startswith(MONOLITH) and policy not in {*known, EVERY}:
+            hint = f"with cast.seed {staged.plan.cast.seed} there are {', '.join(sorted(known))}"
+            raise InvalidPlanError(f"{where}: there is no {policy!r}", param=where, hint=hint)
 
 
 class _Builder:
@@ -88,7 +94,8 @@ class _Builder:
                     stage = self._world(suite.kind, folder, world)
                     yield from world_subjects(suite, folder, world.name, stage=stage, seed=seed)
             case Questions():
-                yield from question_subjects(suite, stage=self._questions(), seed=seed)
+                left_out = self.left_out.setdefault(suite.label, Counter())
+                yield from question_subjects(suite, stage=self._questions(), seed=seed, left_out=left_out)
             case Tau2():
                 world = load_world(suite.world)
                 stage = self._world("worlds", suite.world, world)

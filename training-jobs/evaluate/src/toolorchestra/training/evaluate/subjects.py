@@ -1,7 +1,7 @@
 """What is played: one request of a suite with all that is needed to start it, to judge it, and to name it by its content."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from toolorchestra.core.resources.orchestrator import PreferenceSpec, Weights
 from toolorchestra.training.evaluate.benchmarks.questions import Question, load_frames, load_hle
+from toolorchestra.training.evaluate.benchmarks.questions import Questions as Loaded
 from toolorchestra.training.evaluate.benchmarks.scripted import spoken
 from toolorchestra.training.evaluate.benchmarks.tau2 import DialogueTask, load_tau2
 from toolorchestra.training.evaluate.benchmarks.user import load_user_questions
@@ -23,6 +24,7 @@ Source: TypeAlias = Task | QuestionTask | Question | DialogueTask
 _Item = TypeVar("_Item", Task, QuestionTask, Question, DialogueTask)
 
 TAU2_HINT: Final = "name a world with the tools of that domain"
+TEXT_HINT: Final = "name a file that holds questions without pictures"
 
 # Opposite wishes on the same task, in words that a model reads and weights that score: what should change is what is used.
 OPPOSITES: Final = (
@@ -58,6 +60,11 @@ class Subject:
         return None if weights == Weights() and not self.preference.words else weights
 
     @property
+    def is_simulated(self) -> bool:
+        """Whether simulated experts know it."""
+        return isinstance(self.source, Task | QuestionTask)
+
+    @property
     def content(self) -> dict[str, Any]:
         """All that makes it what it is, for the key of its record."""
         return {
@@ -86,26 +93,35 @@ def world_subjects(suite: Worlds, folder: str, world: str, *, stage: str, seed: 
             )
 
 
-def question_subjects(suite: Questions, *, stage: str, seed: int) -> Iterator[Subject]:
-    """The questions of a file. Raises what its loader raises."""
+def question_subjects(suite: Questions, *, stage: str, seed: int, left_out: Counter[str]) -> Iterator[Subject]:
+    """The questions of a file; those ``left_out`` are counted by reason. Raises what its loader raises."""
     path = Path(suite.file)
     match suite.kind:
         case "qa":
             for task in _drawn(read_questions(path), suite.split, suite.count, seed, where=suite.file):
                 yield _asked(suite, task, task.question, task.preference, stage)
         case "hle" | "frames" | "user":
-            for question in _drawn(_benchmark(suite, path), (), suite.count, seed, where=suite.file):
+            found = _benchmark(suite, path)
+            left_out.update(found.skipped)
+            if not found.questions:
+                raise _unplayable(suite.file, left_out, hint=TEXT_HINT)
+            for question in _drawn(found.questions, (), suite.count, seed, where=suite.file):
                 yield _asked(suite, question, question.text, Preference(), stage)
 
 
-def _benchmark(suite: Questions, path: Path) -> Sequence[Question]:
+def _unplayable(file: str, left_out: Mapping[str, int], *, hint: str) -> InvalidPlanError:
+    reasons = ", ".join(f"{count}: {reason}" for reason, count in left_out.items())
+    return InvalidPlanError(f"{file}: no task can be played here; {reasons}", param="suites.file", hint=hint)
+
+
+def _benchmark(suite: Questions, path: Path) -> Loaded:
     match suite.kind:
         case "hle":
-            return load_hle(path).questions
+            return load_hle(path)
         case "frames":
-            return load_frames(path).questions
+            return load_frames(path)
         case _:
-            return load_user_questions(path, suite=suite.label, grader=suite.grader or "").questions
+            return load_user_questions(path, suite=suite.label, grader=suite.grader or "")
 
 
 def _asked(suite: Questions, task: QuestionTask | Question, text: str, wish: Preference, stage: str) -> Subject:
@@ -128,8 +144,7 @@ def dialogue_subjects(suite: Tau2, world: World, *, stage: str, seed: int, left_
     left_out.update(reason for _, reason in found if reason)
     tasks = [task for task, reason in found if not reason]
     if not tasks:
-        reasons = ", ".join(f"{count}: {reason}" for reason, count in left_out.items())
-        raise InvalidPlanError(f"{suite.file}: no task can be played here; {reasons}", param="suites.file", hint=TAU2_HINT)
+        raise _unplayable(suite.file, left_out, hint=TAU2_HINT)
     for task in _drawn(tasks, (), suite.count, seed, where=suite.file):
         yield Subject(
             suite=suite.label,

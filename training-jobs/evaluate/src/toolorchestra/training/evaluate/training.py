@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 import numpy as np
 
 from toolorchestra.training.evaluate.casting import Variant, cast_of
+from toolorchestra.training.evaluate.errors import InvalidPlanError
 from toolorchestra.training.evaluate.plan import EvaluationPlan, Training
 from toolorchestra.training.evaluate.routers.learning import (
     Classifier,
@@ -52,10 +53,10 @@ def text_choices(staged: Staged) -> dict[str, Choices]:
     if not wanted:
         return {}
     learned = training_set(staged.plan)
-    return {name: _choices(staged, _vectors(name, staged, learned), _lesson(name, learned)) for name in wanted}
+    return {name: _choices(staged, _vectors(name, staged, learned), lesson_of(name, learned)) for name in wanted}
 
 
-def _lesson(name: str, learned: Sequence[Task | QuestionTask]) -> Sequence[Task | QuestionTask]:
+def lesson_of(name: str, learned: Sequence[Task | QuestionTask]) -> Sequence[Task | QuestionTask]:
     """What a router learns from, drawn evenly where that is less than all."""
     if name != "embedding" or len(learned) <= EMBEDDED:
         return learned
@@ -97,13 +98,25 @@ def _classifier(staged: Staged, vectors: Vectors, learned: Sequence[Task | Quest
 
 
 def training_set(plan: EvaluationPlan) -> list[Task | QuestionTask]:
-    """The tasks to learn from. Raises InvalidWorldError."""
+    """The tasks to learn from. Raises InvalidWorldError, and InvalidPlanError where none has a tag that is asked for."""
     training, found = plan.training, list[Task | QuestionTask]()
     for folder in training.folders:
         found.extend(_some(load_tasks(folder), training))
     if training.questions:
         found.extend(_some(read_questions(Path(training.questions)), training, untagged=True))
+    if not found and (training.folders or training.questions):
+        raise InvalidPlanError(
+            f"training.split: no task or question has one of the tags {', '.join(training.split)}",
+            param="training.split",
+            hint=f"there are {', '.join(_tags(training)) or 'none'}; split: [] takes all",
+        )
     return found
+
+
+def _tags(training: Training) -> list[str]:
+    tasks: list[Task | QuestionTask] = [task for folder in training.folders for task in load_tasks(folder)]
+    tasks += read_questions(Path(training.questions)) if training.questions else ()
+    return sorted({tag for task in tasks for tag in task.split})
 
 
 def _some(tasks: Iterable[_Item], training: Training, *, untagged: bool = False) -> Iterable[_Item]:
