@@ -39,6 +39,12 @@ def test_a_built_set_is_sound_and_its_splits_are_clean(built_set):
     assert pairs["train", "heldout-template"]["shared_golden"] == 0
 
 
+def test_the_printed_report_says_what_test_shares_with_train_by_design(built_set):
+    page = " ".join(page_of(make_report(built_set)).split())
+    assert "a figure on `test` says nothing of kinds that are new" in page
+    assert "Near copies are kept: 0 of `test` have a similarity of 0.7" in page
+
+
 def changed(task, **changes):
     return type(task)(**{**{name: getattr(task, name) for name in type(task).model_fields}, **changes})
 
