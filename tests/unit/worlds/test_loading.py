@@ -137,10 +137,10 @@ def test_tasks_are_read_one_by_one_and_a_broken_line_is_named(folder):
 @pytest.mark.parametrize(
     ("kind", "value", "must"),
     [
-        ("money", "6.17", "a whole number of cents"),
-        ("money", 6.17, "a whole number of cents"),
-        ("money", True, "a whole number of cents"),
-        ("number", "six", "a number"),
+        ("money", "6.17", "a whole number of cents, such as 617 for 6.17"),
+        ("money", 6.17, "a whole number of cents, such as 617 for 6.17"),
+        ("money", True, "a whole number of cents, such as 617 for 6.17"),
+        ("number", "six", "a number, such as 12 or 2.5"),
         ("date", "14 March 2026", "a date such as 2026-03-14"),
         ("datetime", "2026-03-14", "a date and time such as 2026-03-14T08:05"),
         ("yesno", "yes", "true or false"),
@@ -158,7 +158,7 @@ def test_a_fact_of_another_kind_is_named_by_line_and_field(folder, kind, value, 
 
 def test_a_task_has_an_id(folder):
     (folder / "tasks.jsonl").write_text(write_line(task()).replace("library-1", ""))
-    with pytest.raises(InvalidWorldError, match=r"tasks\.jsonl:1: id: String should have at least 1 character"):
+    with pytest.raises(InvalidWorldError, match=r"tasks\.jsonl:1: id: is empty; write it"):
         list(load_tasks(folder))
 
 

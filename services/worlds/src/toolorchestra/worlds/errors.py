@@ -41,4 +41,5 @@ def mistakes_of(error: ValidationError) -> Iterator[str]:
     """The first problems that pydantic found in what a person wrote, as ``field: what is wrong and what to do``."""
     for problem in error.errors(include_url=False)[:MAX_PROBLEMS]:
         place = ".".join(map(str, problem["loc"]))
-        yield f"{place}: {message_of(problem)}" if place else message_of(problem)
+        words = "is empty; write it" if problem["type"] == "string_too_short" else message_of(problem)
+        yield f"{place}: {words}" if place else words

@@ -89,7 +89,7 @@ def load_tasks(folder: Path | str) -> Iterator[Task]:
             yield Task.model_validate_json(line)
         except ValidationError as error:
             problems = "; ".join(mistakes_of(error))
-            hint = "see docs/reference/task.schema.json"
+            hint = f"see docs/reference/task.schema.json; {HOWTO}"
             raise InvalidWorldError(f"{where}: {problems}", param=TASKS, hint=hint) from error
 
 

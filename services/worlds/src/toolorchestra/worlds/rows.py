@@ -123,8 +123,8 @@ _FITS: Final[Mapping[ColumnType, Callable[[Any], bool]]] = {
 _WORDS: Final[Mapping[ColumnType, str]] = {
     ColumnType.TEXT: "text",
     ColumnType.INTEGER: "a whole number",
-    ColumnType.NUMBER: "a number",
-    ColumnType.MONEY: "a whole number of cents",
+    ColumnType.NUMBER: "a number, such as 12 or 2.5",
+    ColumnType.MONEY: "a whole number of cents, such as 617 for 6.17",
     ColumnType.BOOLEAN: "true or false",
     ColumnType.DATE: "a date such as 2026-03-14",
     ColumnType.DATETIME: "a date and time such as 2026-03-14T08:05",
