@@ -30,10 +30,10 @@ def test_a_world_in_a_set_is_the_same_with_other_worlds_beside_it(built_set, tmp
 
 def test_an_error_in_a_process_of_its_own_comes_back_with_its_name(library, tmp_path):
     (tmp_path / "domains/toolorchestra").mkdir(parents=True)
-    (blocked := tmp_path / "w").mkdir()
+    (blocked := tmp_path / "w" / "library.partial").mkdir(parents=True)
     (blocked / "library").write_text("a file where a folder is to be")
     with pytest.raises(OSError, match="library"):
-        build(Request(blocked, (library.name, "railway"), count=3, jobs=2), lambda _: None)
+        build(Request(tmp_path / "w", (library.name, "railway"), count=3, jobs=2), lambda _: None)
 
 
 def test_tags_of_built_tasks_say_what_is_in_them(built_domain):

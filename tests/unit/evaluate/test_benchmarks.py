@@ -1,6 +1,7 @@
 """Loaders of benchmarks read files of the published schemas (made up here) and name what is wrong with others."""
 
 import json
+import re
 
 import pytest
 
@@ -65,6 +66,51 @@ def test_frames_on_the_same_documents_are_one_cluster(write):
     assert first.cluster == second.cluster
     assert third.cluster == third.id == "wiki____0"
     assert third.grader == "judge"
+
+
+TSV = """\tPrompt\tAnswer\twikipedia_link_1\twikipedia_link_11+\treasoning_types\twiki_links
+0\tHow many moons has it?\tTwo\thttps://example.org/a\t\tNumerical reasoning | Tabular reasoning\t['https://example.org/a', "https://example.org/b's"]
+1\t"It ""says"":
+what?"\t"1\t2"\t\t\tMultiple constraints\t['https://example.org/a']
+"""
+
+
+@pytest.mark.parametrize("index", [True, False])
+def test_frames_is_read_as_it_is_published(tmp_path, index):
+    path = tmp_path / "test.tsv"
+    path.write_text(TSV if index else re.sub(r"^[01]?\t", "", TSV, flags=re.MULTILINE))
+    first, second = load_frames(path).questions
+    assert (first.id, first.text, first.reference, first.topic) == ("0", "How many moons has it?", "Two", "Numerical reasoning")
+    assert (second.id, second.text, second.reference) == ("1", 'It "says":\nwhat?', "1\t2")
+    assert first.cluster != second.cluster
+
+
+def test_frames_under_its_published_names_may_be_json_lines_too(write):
+    links = ["https://example.org/a", "https://example.org/b"]
+    named = {"Prompt": "How many?", "Answer": "Two", "reasoning_types": ["Numerical reasoning", "Tabular reasoning"]}
+    path = write(named | {"wiki_links": str(links)}, named | {"Unnamed: 0": 7, "wiki_links": links[::-1]})
+    first, second = load_frames(path).questions
+    assert (first.id, second.id, first.topic) == ("0", "7", "Numerical reasoning")
+    assert first.cluster == second.cluster
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Prompt\tAnswer\nWhy?\n", "line 2: Answer: Input should be a valid string"),
+        ("Prompt\tAnswer\nWhy?\tSo\tmore\n", "line 2, columns: there are more than the first line names"),
+        ('Prompt\tAnswer\nWhy?\tSo\n"Why\n', "line 3, columns: not a row of a table"),
+        ("Question\tAnswer\nWhy?\tSo\n", "line 2: Prompt: Field required (each record needs at least `Prompt` or `question`"),
+        ("Prompt\tAnswer\twiki_links\nWhy?\tSo\thttps://a\n", "line 2: wiki_links: expected a list, or its text"),
+        ("Prompt\tAnswer\n", "holds no records"),
+    ],
+)
+def test_another_table_is_named_by_line_and_column(tmp_path, text, said):
+    path = tmp_path / "test.tsv"
+    path.write_text(text)
+    with pytest.raises(InvalidBenchmarkError) as caught:
+        load_frames(path)
+    assert said in str(caught.value)
 
 
 def test_tau2_is_read_as_one_array(write):

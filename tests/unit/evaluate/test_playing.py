@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+from collections import defaultdict
 from dataclasses import replace
 
 import pytest
@@ -25,6 +26,17 @@ def test_golden_is_right_and_nothing_wrong_with_other_experts_prices_names_and_w
     found = rates(episodes)
     assert (found.pop("golden"), found.pop("nothing")) == (1.0, 0.0)
     assert max(found.values()) > 0
+
+
+def test_at_other_prices_the_same_experts_succeed_on_the_same_tasks(a_plan, tmp_path):
+    suites = [WORLDS | {"count": 12}, WORLDS | {"kind": "unseen-prices", "count": 12}]
+    episodes, _ = played(a_plan(suites=suites, policies=["strongest", "monolith:*"]), tmp_path)
+    found = defaultdict(set)
+    for one in episodes:
+        found[one.suite, one.policy.removesuffix("-alt")].add((one.task, one.success, one.latency_ms))
+    policies = {policy for _, policy in found}
+    assert len(policies) > 2
+    assert all(found["worlds", policy] == found["unseen-prices", policy] for policy in policies)
 
 
 def test_questions_are_answered_with_real_tools(a_plan, tmp_path):

@@ -1,6 +1,7 @@
 """Sets of worlds are audited, reported, and refused where something is in the way."""
 
 import json
+import shutil
 
 import pytest
 
@@ -36,6 +37,12 @@ def test_a_built_set_is_sound_and_its_splits_are_clean(built_set):
     pairs = {(one["first"], one["second"]): one for one in report["contamination"]}
     assert pairs["train", "heldout-intent"]["shared_pairs"] == 0
     assert pairs["train", "heldout-template"]["shared_golden"] == 0
+
+
+def test_the_printed_report_says_what_test_shares_with_train_by_design(built_set):
+    page = " ".join(page_of(make_report(built_set)).split())
+    assert "a figure on `test` says nothing of kinds that are new" in page
+    assert "Near copies are kept: 0 of `test` have a similarity of 0.7" in page
 
 
 def changed(task, **changes):
@@ -76,6 +83,24 @@ def test_an_unknown_domain_and_a_folder_of_something_else_are_refused(tmp_path):
     with pytest.raises(InvalidBuildError, match=r"holiday\.txt is in the way"):
         build(Request(tmp_path, ("railway",), count=2), lambda _: None)
     assert (tmp_path / "holiday.txt").read_text() == "mine"
+
+
+def test_what_is_refused_leaves_the_earlier_build_as_it_was(built_set, tmp_path):
+    folder = shutil.copytree(built_set.folder, tmp_path / "w")
+    (folder / "report.md").write_text("read me")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(InvalidBuildError, match="is of another build"):
+        build(Request(folder, ("travel",), count=2), lambda _: None)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(("file", "out"), [("w", "w"), ("w", "w/x"), ("w/railway", "w"), ("w/manifest.json/x", "w")])
+def test_a_place_where_no_folder_can_be_made_is_named(tmp_path, file, out):
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).write_text("mine")
+    with pytest.raises(InvalidBuildError, match=r"^out: .*(cannot be made|is in the way)"):
+        build(Request(tmp_path / out, ("railway",), count=2), lambda _: None)
+    assert (tmp_path / file).read_text() == "mine"
 
 
 def test_a_folder_without_a_build_is_named(tmp_path):

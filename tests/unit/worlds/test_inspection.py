@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tests.support.library import LIBRARY, task
+from tests.support.library import FACTS, LIBRARY, task
 from toolorchestra.worlds.errors import InvalidWorldError
 from toolorchestra.worlds.inspection import Inspection
 from toolorchestra.worlds.loading import TASKS
@@ -55,6 +55,17 @@ def test_a_refused_golden_call_and_a_fact_in_the_text_are_told_apart(folder):
     refused = GoldenCall(id="c1", tool="find_member", arguments={"email": "nobody@post.example"})
     faults = found(folder(task(id="refused", golden=(refused,), facts=())))
     assert ["golden call is refused" in one.problem for one in faults] == [True]
+
+
+def test_a_column_that_is_not_there_is_named(folder):
+    nowhere = FACTS[1].model_copy(update={"column": ("books", "shelv")})
+    (fault,) = found(folder(task(facts=(nowhere,))))
+    assert (fault.field, fault.problem) == ("facts.0.column", "there is no column 'shelv' in 'books'")
+
+
+def test_a_file_without_tasks_is_refused(folder):
+    with pytest.raises(InvalidWorldError, match=r"tasks\.jsonl: holds no task"):
+        Inspection(folder())
 
 
 def test_a_broken_line_is_named(folder):

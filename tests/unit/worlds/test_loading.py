@@ -58,6 +58,13 @@ def edit(path, old, new):
         ("tools.py", '"get_member"', '"find_member"', "'find_member' stands twice"),
         ("tools.py", "pay_fine,\n)", "cents,\n)", "is no tool"),
         ("tools.py", "from pydantic", "from pidantic", "ModuleNotFoundError"),
+        ("tools.py", "TOOLS = (", "import sys\n\nsys.exit(0)\nTOOLS = (", "tools.py: SystemExit: 0"),
+        ("tools.py", "amount: Amount", "amount", "tool 'pay_fine': argument 'amount' has no type"),
+        ("tools.py", "amount: Amount", "amount: 'Amont'", "tool 'pay_fine': NameError"),
+        ("rows/members.jsonl", "{", '{"x": NaN, ', "members.jsonl:1: not valid JSON"),
+        ("rows/members.jsonl", "ada@", "\\ud800@", "members.jsonl:1: not valid JSON"),
+        ("world.yaml", "title:", "titel: x\ntitle:", "titel: unknown field; check its spelling or remove it"),
+        ("world.yaml", "title:", "titel:", "title: required; add it"),
     ],
 )
 def test_mistakes_are_named(folder, file, old, new, said):
@@ -66,6 +73,35 @@ def test_mistakes_are_named(folder, file, old, new, said):
         load_world(folder)
     assert said in str(caught.value)
     assert file.rpartition("/")[2] in str(caught.value)
+
+
+def read_all(folder):
+    return load_world(folder), list(load_tasks(folder))
+
+
+@pytest.mark.parametrize("file", ["rows/members.jsonl", "tasks.jsonl", "policy.md", "world.yaml"])
+def test_a_file_of_another_encoding_is_named_with_its_line(folder, file):
+    first = (folder / file).read_bytes().partition(b"\n")[0] if (folder / file).exists() else write_line(task()).encode()
+    (folder / file).write_bytes(first.rstrip() + b"\n# caf\xe9\n")
+    with pytest.raises(InvalidWorldError, match=r"(?i)utf-8") as caught:
+        read_all(folder)
+    assert str(folder / file) in str(caught.value)
+    assert (f"{file}:2: byte 0xe9 at place 6" in str(caught.value)) == file.endswith(".jsonl")
+
+
+@pytest.mark.parametrize("file", ["rows/members.jsonl", "rows/other.jsonl", "tasks.jsonl", "policy.md", "rules.py"])
+def test_a_folder_in_the_place_of_a_file_is_named(folder, file):
+    (folder / file).unlink(missing_ok=True)
+    (folder / file).mkdir()
+    with pytest.raises(InvalidWorldError, match=f"{file}: cannot be read: Is a directory"):
+        read_all(folder)
+
+
+def test_a_spec_that_is_no_mapping_is_told_so_in_plain_words(folder):
+    (folder / "world.yaml").write_text("- a\n- list\n")
+    with pytest.raises(InvalidWorldError, match=r"world\.yaml: must be a mapping of fields") as caught:
+        load_world(folder)
+    assert "write-a-world.md" in (caught.value.hint or "")
 
 
 def test_a_missing_table_and_a_stray_one_are_named(folder):
@@ -96,6 +132,40 @@ def test_tasks_are_read_one_by_one_and_a_broken_line_is_named(folder):
     assert next(tasks) == task()
     with pytest.raises(InvalidWorldError, match=r"tasks\.jsonl:2: golden"):
         next(tasks)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "must"),
+    [
+        ("money", "6.17", "a whole number of cents, such as 617 for 6.17"),
+        ("money", 6.17, "a whole number of cents, such as 617 for 6.17"),
+        ("money", True, "a whole number of cents, such as 617 for 6.17"),
+        ("number", "six", "a number, such as 12 or 2.5"),
+        ("date", "14 March 2026", "a date such as 2026-03-14"),
+        ("datetime", "2026-03-14", "a date and time such as 2026-03-14T08:05"),
+        ("yesno", "yes", "true or false"),
+        ("id", 20417, "text"),
+        ("text", "", "write what the answer must say"),
+    ],
+)
+def test_a_fact_of_another_kind_is_named_by_line_and_field(folder, kind, value, must):
+    written = json.loads(write_line(task()))
+    written["facts"][1] |= {"kind": kind, "value": value}
+    (folder / "tasks.jsonl").write_text(write_line(task()) + json.dumps(written) + "\n")
+    with pytest.raises(InvalidWorldError, match=rf"tasks\.jsonl:2: facts\.1\.value: .*{must}, for the kind {kind}"):
+        list(load_tasks(folder))
+
+
+def test_a_task_has_an_id(folder):
+    (folder / "tasks.jsonl").write_text(write_line(task()).replace("library-1", ""))
+    with pytest.raises(InvalidWorldError, match=r"tasks\.jsonl:1: id: is empty; write it"):
+        list(load_tasks(folder))
+
+
+def test_a_tool_that_ends_the_program_is_an_error_of_the_world(folder):
+    edit(folder / "tools.py", '    member = db.get("members", member_id)', "    raise SystemExit(0)")
+    with pytest.raises(BrokenToolError, match="'pay_fine' failed: SystemExit"):
+        Session(load_world(folder)).call("pay_fine", {"member_id": "ME-100", "amount": "1.00"})
 
 
 @pytest.mark.parametrize("name", sorted(worlds_in(SHIPPED)))

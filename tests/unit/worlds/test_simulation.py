@@ -17,7 +17,7 @@ from toolorchestra.worlds.simulation.cases import TaskBook
 from toolorchestra.worlds.simulation.conversation import Heard, Made, read_conversation, write_transcript
 from toolorchestra.worlds.simulation.drawing import Fault, draw, is_right, probability
 from toolorchestra.worlds.simulation.models import NOT_IN_BOOK, REFUSAL, SimulatedModels
-from toolorchestra.worlds.simulation.profiles import Cast, draw_cast
+from toolorchestra.worlds.simulation.profiles import Cast, draw_cast, repriced
 from toolorchestra.worlds.simulation.testing import play, request_of, target_of, wire_tools
 from toolorchestra.worlds.simulation.topics import SUBJECTS, TOPICS
 
@@ -292,3 +292,13 @@ def test_a_transcript_is_read_back():
     assert conversation.made == (*calls, refused)
     assert conversation.asked
     assert "What next?" in conversation.text
+
+
+def test_experts_at_other_prices_are_right_and_wrong_on_the_same_tasks_in_the_same_way():
+    book = TaskBook([(WORLD, TASKS)])
+    before, after = (SimulatedModels(book, cast, 5) for cast in (CAST, repriced(CAST)))
+    for profile in CAST:
+        draws = [before.outcome(profile.name, one.id) for one in TASKS]
+        assert draws == [after.outcome(f"{profile.name}-alt", one.id) for one in TASKS]
+        assert profile.price != after.cast.profile(f"{profile.name}-alt").price
+        assert before.outcome(profile.name, TASKS[0].id) == draw(5, TASKS[0], profile, writes=book.cases[TASKS[0].id].writes)

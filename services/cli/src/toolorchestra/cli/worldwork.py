@@ -59,7 +59,6 @@ def build_worlds(shell: Shell, request: Request) -> None:
 def write_question_file(shell: Shell, out: Path, count: int, corpus: Path | None, seed: int) -> None:
     """Build questions, write them, and say how many each split has."""
     found = build_questions(seed, count=count, corpus=corpus).questions
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_questions(out, found)
     splits = ", ".join(f"{number} {name}" for name, number in question_splits(found).items())
     shell.note(f"{len(found):,} questions in {out}: {splits}")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pydantic import ValidationError
 
 from toolorchestra.core.errors import InvalidRequestError, ToolOrchestraError
+from toolorchestra.core.resources.manifest import message_of
 
 MAX_PROBLEMS = 5
 
@@ -30,7 +31,15 @@ class ToolRefusal(Exception):  # noqa: N818 (an answer of a tool, not an error o
 
 
 def problems_of(error: ValidationError) -> Iterator[str]:
-    """The first problems that pydantic found, as ``field: what is wrong``."""
+    """The first problems that pydantic found with a tool's arguments, in its words: managers have learnt from them."""
     for problem in error.errors(include_url=False)[:MAX_PROBLEMS]:
         place = ".".join(map(str, problem["loc"]))
         yield f"{place}: {problem['msg'].removeprefix('Value error, ')}" if place else problem["msg"]
+
+
+def mistakes_of(error: ValidationError) -> Iterator[str]:
+    """The first problems that pydantic found in what a person wrote, as ``field: what is wrong and what to do``."""
+    for problem in error.errors(include_url=False)[:MAX_PROBLEMS]:
+        place = ".".join(map(str, problem["loc"]))
+        words = "is empty; write it" if problem["type"] == "string_too_short" else message_of(problem)
+        yield f"{place}: {words}" if place else words

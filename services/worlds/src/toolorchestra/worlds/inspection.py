@@ -8,8 +8,8 @@ from typing import Final
 
 from typing_extensions import override
 
-from toolorchestra.worlds.errors import BrokenToolError
-from toolorchestra.worlds.loading import TASKS, find_world, load_tasks, load_world
+from toolorchestra.worlds.errors import BrokenToolError, InvalidWorldError
+from toolorchestra.worlds.loading import HOWTO, TASKS, find_world, load_tasks, load_world
 from toolorchestra.worlds.tasks import Task
 from toolorchestra.worlds.verify import Drop, Frequent, Reason, frequent_values, verify
 from toolorchestra.worlds.world import World
@@ -60,6 +60,8 @@ class Inspection:
         self.path = find_world(folder)
         self.world: World = load_world(self.path)
         self.tasks: Sequence[Task] = tuple(load_tasks(self.path))
+        if not self.tasks:
+            raise InvalidWorldError(f"{self.path / TASKS}: holds no task", param=TASKS, hint=f"write one per line; {HOWTO}")
 
     def findings(self) -> Iterator[tuple[Task, list[Finding]]]:
         """Each task with what is wrong with it, in the order of the file. Raises BrokenToolError for a tool of wrong code."""
@@ -78,6 +80,14 @@ class Inspection:
             if one.tool not in self.world.tools:
                 known = ", ".join(self.world.tools)
                 yield self._finding(task, line, f"golden.{number}.tool", f"there is no tool {one.tool!r}", f"there are {known}")
+        for number, fact in enumerate(task.facts):
+            if fact.column and not self._has(*fact.column):
+                problem = f"there is no column {fact.column[1]!r} in {fact.column[0]!r}"
+                yield self._finding(task, line, f"facts.{number}.column", problem, "name a table of world.yaml and its column")
+
+    def _has(self, table: str, column: str) -> bool:
+        about = self.world.spec.tables.get(table)
+        return about is not None and column in about.columns
 
     def _verified(self, task: Task, line: int, frequent: Frequent) -> Iterator[Finding]:
         try:

@@ -3,7 +3,6 @@
 tools.py is code and runs with the rights of the process that loads it: load only worlds that you would run.
 """
 
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +14,9 @@ from typing import Any, Final
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import from_json
 
-from toolorchestra.worlds.errors import InvalidWorldError, problems_of
+from toolorchestra.worlds.errors import InvalidWorldError, mistakes_of
 from toolorchestra.worlds.rows import Row
 from toolorchestra.worlds.schema import WorldSpec
 from toolorchestra.worlds.state import Rows, Where
@@ -26,6 +26,7 @@ from toolorchestra.worlds.world import World
 
 SPEC, TOOLS, POLICY, ROWS, TASKS = "world.yaml", "tools.py", "policy.md", "rows", "tasks.jsonl"
 SHIPPED: Final = Path(__file__).parent / "shipped"
+HOWTO: Final = "docs/howto/write-a-world.md shows a whole one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def load_definition(folder: Path | str) -> Definition:
     path = find_world(folder)
     spec = _read_spec(path / SPEC)
     policy = path / POLICY
-    return Definition(spec, _read_tools(path / TOOLS, spec), policy.read_text(encoding="utf-8") if policy.exists() else "")
+    return Definition(spec, _read_tools(path / TOOLS, spec), _text(policy, _bytes(policy)) if policy.exists() else "")
 
 
 def load_tasks(folder: Path | str) -> Iterator[Task]:
@@ -83,21 +84,20 @@ def load_tasks(folder: Path | str) -> Iterator[Task]:
     path = find_world(folder) / TASKS
     if not path.exists():
         raise InvalidWorldError(f"{path}: there is no such file", param=TASKS, hint="build the world, or write tasks")
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                yield Task.model_validate_json(line)
-            except ValidationError as error:
-                problems = "; ".join(problems_of(error))
-                hint = "see docs/reference/task.schema.json"
-                raise InvalidWorldError(f"{path}:{number}: {problems}", param=TASKS, hint=hint) from error
+    for where, line in _lines(path):
+        try:
+            yield Task.model_validate_json(line)
+        except ValidationError as error:
+            problems = "; ".join(mistakes_of(error))
+            hint = f"see docs/reference/task.schema.json; {HOWTO}"
+            raise InvalidWorldError(f"{where}: {problems}", param=TASKS, hint=hint) from error
 
 
 def content_hash(folder: Path) -> str:
     """128 bits, as hex, over the files that make a world what it is; tasks are not among them."""
     found = blake2b(digest_size=16)
     for path in [folder / SPEC, *sorted(folder.glob("*.py")), folder / POLICY, *sorted((folder / ROWS).glob("*.jsonl"))]:
-        content = path.read_bytes() if path.exists() else b""
+        content = _bytes(path) if path.exists() else b""
         found.update(f"{path.name} {len(content)}\n".encode() + content)
     return found.hexdigest()
 
@@ -139,22 +139,44 @@ def _read_spec(path: Path) -> WorldSpec:
     try:
         return WorldSpec.model_validate(read_yaml(path))
     except ValidationError as error:
-        raise InvalidWorldError(f"{path}: {'; '.join(problems_of(error))}", param=SPEC) from error
+        raise InvalidWorldError(f"{path}: {'; '.join(mistakes_of(error))}", param=SPEC, hint=HOWTO) from error
 
 
 def _read_rows(path: Path) -> Iterator[Row]:
     if not path.exists():
         raise InvalidWorldError(f"{path}: there is no such file", param=path.stem, hint="every table has one; it may be empty")
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                hint = "write one JSON object per line"
-                raise InvalidWorldError(f"{path}:{number}: not valid JSON: {error}", param=path.stem, hint=hint) from error
-            if not isinstance(row, dict):
-                raise InvalidWorldError(f"{path}:{number}: must be a JSON object, one per line", param=path.stem)
-            yield row
+    for where, line in _lines(path):
+        try:
+            row = from_json(line, allow_inf_nan=False)
+        except ValueError as error:
+            hint = "write one JSON object per line"
+            raise InvalidWorldError(f"{where}: not valid JSON: {error}", param=path.stem, hint=hint) from error
+        if not isinstance(row, dict):
+            raise InvalidWorldError(f"{where}: must be a JSON object, one per line", param=path.stem)
+        yield row
+
+
+def _lines(path: Path) -> Iterator[tuple[str, str]]:
+    """The lines of a file, each with its place as a person finds it."""
+    for number, line in enumerate(_bytes(path).splitlines(), 1):
+        where = f"{path}:{number}"
+        yield where, _text(where, line)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        hint = "a world's files are plain files that you may read"
+        raise InvalidWorldError(f"{path}: cannot be read: {error.strerror}", param=path.name, hint=hint) from error
+
+
+def _text(where: Path | str, content: bytes) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        problem = f"byte 0x{content[error.start]:02x} at place {error.start + 1} is not text in UTF-8"
+        raise InvalidWorldError(f"{where}: {problem}", hint="save the file as UTF-8") from error
 
 
 def _read_tools(path: Path, spec: WorldSpec) -> dict[str, WorldTool]:
@@ -170,6 +192,10 @@ def _read_tools(path: Path, spec: WorldSpec) -> dict[str, WorldTool]:
             tools[one.name] = one.bind(spec)
         except InvalidWorldError as error:
             raise InvalidWorldError(f"{path}: {error.message}", param=error.param, hint=error.hint) from error
+        except Exception as error:  # whatever Python or pydantic finds in the signature of somebody's function
+            hint = "see the types that an argument can have in docs/howto/write-a-world.md"
+            problem = f"tool {one.name!r}: {type(error).__name__}: {error}"
+            raise InvalidWorldError(f"{path}: {problem}", param=one.name, hint=hint) from error
     return tools
 
 
@@ -190,9 +216,10 @@ def _run(path: Path) -> Sequence[Any]:
     sys.modules[name] = module  # annotations are looked up there
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever somebody's file raises when it is run
+    except (Exception, SystemExit) as error:  # whatever somebody's file raises when it is run; it may even end the program
         del sys.modules[name]
-        raise InvalidWorldError(f"{path}: {type(error).__name__}: {error}", param=TOOLS) from error
+        hint = "it is run to read TOOLS, and must come to its end"
+        raise InvalidWorldError(f"{path}: {type(error).__name__}: {error}", param=TOOLS, hint=hint) from error
     found = getattr(module, "TOOLS", None)
     if not isinstance(found, list | tuple) or not found:
         raise InvalidWorldError(f"{path}: has no TOOLS", param="TOOLS", hint="write TOOLS = (…), a tuple of tools")

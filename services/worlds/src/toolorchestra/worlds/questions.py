@@ -11,14 +11,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from toolorchestra.worlds.check import MAX_OTHERS
-from toolorchestra.worlds.errors import InvalidWorldError, problems_of
+from toolorchestra.worlds.errors import InvalidWorldError, mistakes_of
 from toolorchestra.worlds.rows import fold
 from toolorchestra.worlds.schema import Strict
 from toolorchestra.worlds.tasks import GoldenCall, Preference
-from toolorchestra.worlds.values import Found, Kind, Value, holds, scan
+from toolorchestra.worlds.values import Found, Kind, Value, holds, require_fit, scan
 
 SUITE: Final = "qa"
 YEAR: Final = 2026  # dates of an answer without a year are taken to be of it
@@ -39,7 +39,7 @@ class QuestionTask(Strict):
     ``golden`` is the call of a tool that brings the answer, where there is one: local-search, calculator, python.
     """
 
-    id: str = Field(description="Unique within the suite.")
+    id: str = Field(min_length=1, description="Unique within the suite.")
     question: str = Field(min_length=1, description="The question, with everything that it takes.")
     kind: Kind = Field(description="How the answer is read.")
     value: str | int | float = Field(description="The answer; money in whole cents, dates as `2026-03-14`.")
@@ -52,6 +52,13 @@ class QuestionTask(Strict):
     golden: tuple[GoldenCall, ...] = Field(default=(), description="Calls of tools that bring the answer.")
     preference: Preference = Field(default_factory=Preference, description="What the user wants weighed.")
     split: tuple[str, ...] = Field(default=(), description="Tags such as `train`.")
+
+    @field_validator("value")
+    @classmethod
+    def _is_of_its_kind(cls, value: str | float, info: ValidationInfo) -> str | float:
+        if "kind" in info.data:  # else that is the error
+            require_fit(info.data["kind"], value)
+        return value
 
     @property
     def text(self) -> str:
@@ -111,18 +118,25 @@ def _others(task: QuestionTask, found: Found) -> Iterator[Value]:
 
 
 def write_questions(path: Path, tasks: Iterable[QuestionTask]) -> None:
-    """One line per question, without what is at its default."""
+    """One line per question, without what is at its default. Raises InvalidWorldError for a path that cannot be written."""
     lines = (f"{task.model_dump_json(exclude_defaults=True)}\n" for task in tasks)
-    path.write_text("".join(lines), encoding="utf-8")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(lines), encoding="utf-8")
+    except OSError as error:
+        hint = "name a file in a folder that you may write"
+        raise InvalidWorldError(f"out: {path} cannot be written: {error.strerror}", param="out", hint=hint) from error
 
 
 def read_questions(path: Path) -> Sequence[QuestionTask]:
     """The questions of a file. Raises InvalidWorldError that names the file, the line and the field."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
         hint = "name a file of questions, or build one"
         raise InvalidWorldError(f"{path}: cannot be read: {error.strerror}", param="qa", hint=hint) from error
+    except UnicodeDecodeError as error:
+        raise InvalidWorldError(f"{path}: is not text in UTF-8", param="qa", hint="save the file as UTF-8") from error
     tasks = [_read_line(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     _check_ids(path, tasks)
     return tasks
@@ -132,7 +146,7 @@ def _read_line(path: Path, number: int, line: str) -> QuestionTask:
     try:
         return QuestionTask.model_validate_json(line)
     except ValidationError as error:
-        problems = "; ".join(problems_of(error))
+        problems = "; ".join(mistakes_of(error))
         raise InvalidWorldError(f"{path}, line {number}: {problems}", param=f"line {number}") from error
 
 

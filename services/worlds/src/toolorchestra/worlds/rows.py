@@ -1,6 +1,7 @@
 """Rows: whether one fits its table, and the hash by which end states are compared."""
 
 import json
+import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
@@ -80,6 +81,11 @@ def _check(column: Column) -> Callable[[Any], bool]:
     return fits
 
 
+def misfit(kind: ColumnType, value: Any) -> str | None:
+    """What a value must be to be of this type (not for choices); None if it is."""
+    return None if _FITS[kind](value) else f"{value!r} does not fit; it must be {_WORDS[kind]}"
+
+
 def _words(column: Column) -> str:
     kind = f"one of {', '.join(column.values)}" if column.values else _WORDS[column.type]
     return f"{kind}, or null" if column.nullable else kind
@@ -108,7 +114,7 @@ def _is_moment(value: Any) -> bool:
 _FITS: Final[Mapping[ColumnType, Callable[[Any], bool]]] = {
     ColumnType.TEXT: lambda value: isinstance(value, str),
     ColumnType.INTEGER: lambda value: type(value) is int,
-    ColumnType.NUMBER: lambda value: type(value) in (int, float),
+    ColumnType.NUMBER: lambda value: type(value) in (int, float) and math.isfinite(value),
     ColumnType.MONEY: lambda value: type(value) is int,
     ColumnType.BOOLEAN: lambda value: type(value) is bool,
     ColumnType.DATE: _is_date,
@@ -117,8 +123,8 @@ _FITS: Final[Mapping[ColumnType, Callable[[Any], bool]]] = {
 _WORDS: Final[Mapping[ColumnType, str]] = {
     ColumnType.TEXT: "text",
     ColumnType.INTEGER: "a whole number",
-    ColumnType.NUMBER: "a number",
-    ColumnType.MONEY: "a whole number of cents",
+    ColumnType.NUMBER: "a number, such as 12 or 2.5",
+    ColumnType.MONEY: "a whole number of cents, such as 617 for 6.17",
     ColumnType.BOOLEAN: "true or false",
     ColumnType.DATE: "a date such as 2026-03-14",
     ColumnType.DATETIME: "a date and time such as 2026-03-14T08:05",

@@ -119,6 +119,9 @@ def _arguments(name: str, function: Body, meanings: Mapping[str, str]) -> dict[s
         if parameter.name not in meanings:
             hint = f"add a line '{parameter.name}: …' to the docstring"
             raise InvalidWorldError(f"tool {name!r}: argument {parameter.name!r} has no description", param=name, hint=hint)
+        if parameter.name not in hints:
+            hint = f"write it, e.g. {parameter.name}: str"
+            raise InvalidWorldError(f"tool {name!r}: argument {parameter.name!r} has no type", param=name, hint=hint)
         default = ... if parameter.default is inspect.Parameter.empty else parameter.default
         found[parameter.name] = (hints[parameter.name], Field(default, description=meanings[parameter.name]))
     return found

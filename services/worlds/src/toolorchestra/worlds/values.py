@@ -4,15 +4,16 @@ Both sides of checking use it: what a user's text gives away, and what an answer
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
-from toolorchestra.worlds.rows import fold
+from toolorchestra.worlds.rows import fold, misfit
+from toolorchestra.worlds.schema import ColumnType
 
 Value: TypeAlias = str | int | float | Decimal | bool
 
@@ -27,6 +28,24 @@ class Kind(StrEnum):
     ID = "id"
     TEXT = "text"
     YESNO = "yesno"
+
+
+_TYPES: Final[Mapping[Kind, ColumnType]] = {
+    Kind.MONEY: ColumnType.MONEY,
+    Kind.DATE: ColumnType.DATE,
+    Kind.DATETIME: ColumnType.DATETIME,
+    Kind.NUMBER: ColumnType.NUMBER,
+    Kind.ID: ColumnType.TEXT,
+    Kind.TEXT: ColumnType.TEXT,
+    Kind.YESNO: ColumnType.BOOLEAN,
+}
+
+
+def require_fit(kind: Kind, value: Any) -> None:
+    """Raises ValueError, in words for who wrote it, if a value is not of its kind: it would be read as another one."""
+    problem = misfit(_TYPES[kind], value) if value != "" else "is empty; write what the answer must say"
+    if problem:
+        raise ValueError(f"{problem}, for the kind {kind}")
 
 
 @dataclass(slots=True)

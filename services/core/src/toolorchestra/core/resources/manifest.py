@@ -83,7 +83,7 @@ def parse_resource(document: Any, *, source: str) -> Resource:
 
 def describe(error: ValidationError) -> str:
     """A validation error as one line: ``spec.http.url: Field required; …``."""
-    problems = [f"{field_path(item['loc'])}: {_message(item)}" for item in error.errors()]
+    problems = [f"{field_path(item['loc'])}: {message_of(item)}" for item in error.errors()]
     more = f"; and {len(problems) - MAX_PROBLEMS} more" if len(problems) > MAX_PROBLEMS else ""
     return "; ".join(problems[:MAX_PROBLEMS]) + more
 
@@ -116,7 +116,8 @@ def _odd_item(key: Any, item: Any, path: tuple[int | str, ...]) -> str | None:
     return _odd(item, (*path, key)) if isinstance(key, str) else field_path((*path, str(key)))
 
 
-def _message(item: Any) -> str:
+def message_of(item: Any) -> str:
+    """One of pydantic's problems in words that say what to do."""
     match item["type"]:
         case "extra_forbidden":
             return "unknown field; check its spelling or remove it"

@@ -46,7 +46,7 @@ class Draw:
 def probability(seed: int, task: Task | QuestionTask, profile: Profile, *, aid: float = 0.0) -> float:
     """P(right). ``aid``: logits for what the expert was given, e.g. a passage that holds the answer."""
     shared = Random(f"{seed}/{task.id}/shared").gauss(0, SHARED)
-    own = Random(f"{seed}/{task.id}/{profile.name}/own").gauss(0, OWN)
+    own = Random(f"{seed}/{task.id}/{profile.who}/own").gauss(0, OWN)
     return sigmoid(profile.skill(topics_of(task)) - difficulty_of(task) + shared + own + aid)
 
 
@@ -60,7 +60,7 @@ def draw(seed: int, task: Task | QuestionTask, profile: Profile, *, writes: Sequ
     likely = probability(seed, task, profile, aid=aid)
     if _level(seed, task, profile) < likely:
         return Draw(right=True, probability=likely)
-    random = Random(f"{seed}/{task.id}/{profile.name}/fault")
+    random = Random(f"{seed}/{task.id}/{profile.who}/fault")
     facts = 1 if isinstance(task, QuestionTask) else len(task.facts)
     fault = _fault(random, profile, writes=len(writes), facts=facts)
     return Draw(right=False, probability=likely, fault=fault, step=_step(random, fault, len(task.golden), writes))
@@ -71,7 +71,7 @@ def sigmoid(logit: float) -> float:
 
 
 def _level(seed: int, task: Task | QuestionTask, profile: Profile) -> float:
-    return Random(f"{seed}/{task.id}/{profile.name}/level").random()
+    return Random(f"{seed}/{task.id}/{profile.who}/level").random()
 
 
 def _fault(random: Random, profile: Profile, *, writes: int, facts: int) -> Fault:

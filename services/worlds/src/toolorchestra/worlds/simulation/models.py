@@ -79,7 +79,7 @@ class SimulatedModels(ChatModels):
         conversation = read_conversation(request.messages)
         case = self._find(request.headers, conversation)
         move = Move(text=NOT_IN_BOOK) if case is None else self._move(case, profile, conversation, request.tools)
-        key = f"{self.seed}/{case.id if case else ''}/{profile.name}/{len(request.messages)}/{len(conversation.made)}"
+        key = f"{self.seed}/{case.id if case else ''}/{profile.who}/{len(request.messages)}/{len(conversation.made)}"
         reply = _reply(request, profile, move, _timing(profile, key))
         request.meter.sent, request.meter.usage, request.meter.exact = True, reply.usage, True
         if move.late or reply.latency_ms > request.timeout_ms:
@@ -122,7 +122,7 @@ class SimulatedModels(ChatModels):
 
     def _move(self, case: Case, profile: Profile, conversation: Conversation, tools: Sequence[WireTool]) -> Move:
         plan = self._plan(case, profile, read=_is_read(case, conversation))
-        stance = stance_of(case, plan, conversation, _described(tools), f"{self.seed}/{case.id}/{profile.name}")
+        stance = stance_of(case, plan, conversation, _described(tools), f"{self.seed}/{case.id}/{profile.who}")
         at_fault = stance.place == plan.draw.step
         match plan.draw.fault:
             case Fault.REFUSED:
@@ -140,7 +140,7 @@ class SimulatedModels(ChatModels):
         if found is None:
             aid = READING if read else 0.0
             drawn = draw(self.seed, case.task, profile, writes=case.writes, aid=aid)
-            found = make_plan(case, drawn, Random(f"{self.seed}/{case.id}/{profile.name}/plan"))
+            found = make_plan(case, drawn, Random(f"{self.seed}/{case.id}/{profile.who}/plan"))
             self._plans[key] = found
         return found
 

@@ -39,6 +39,7 @@ class Profile:
 
     ``refusals``, ``truncations`` and ``timeouts`` are the shares of its failures that show themselves; the rest look right.
     ``base_ms`` and ``ms_per_token`` make its latency, ``thinking_tokens`` are what it thinks before it speaks, on average.
+    ``known_as`` is its first name, if it is offered by another one.
     """
 
     name: str
@@ -54,6 +55,12 @@ class Profile:
     refusals: float
     truncations: float
     timeouts: float
+    known_as: str = ""
+
+    @property
+    def who(self) -> str:
+        """What its luck is drawn by: its first name, so that it is right on the same tasks by whatever name it is offered."""
+        return self.known_as or self.name
 
     def skill(self, topics: Sequence[str]) -> float:
         """In logits, over all topics of a task."""
@@ -224,7 +231,7 @@ def _draw(random: Random, split: Split, kind: _Kind, name: str, gains: Mapping[s
 
 
 def repriced(cast: Cast) -> Cast:
-    """The same experts with prices log-uniform from an eighth to eight times of what they were."""
+    """The same experts with prices log-uniform from an eighth to eight times of what they were; all else is as it was."""
     changed = [_repriced(profile, Random(f"{cast.seed}/{cast.split}/{profile.name}/prices")) for profile in cast]
     return Cast(cast.seed, cast.split, tuple(sorted(changed, key=lambda one: (one.price.input + one.price.output, one.name))))
 
@@ -233,7 +240,7 @@ def _repriced(profile: Profile, random: Random) -> Profile:
     low, high = map(math.log, _FACTORS)
     factor = math.exp(random.uniform(low, high))
     price = Price(input=_times(profile.price.input, factor), output=_times(profile.price.output, factor))
-    return replace(profile, name=f"{profile.name}{_OTHER}", price=price)
+    return replace(profile, name=f"{profile.name}{_OTHER}", known_as=profile.who, price=price)
 
 
 def _times(amount: NanoUsd, factor: float) -> NanoUsd:

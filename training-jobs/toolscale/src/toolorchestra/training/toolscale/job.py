@@ -21,7 +21,7 @@ from toolorchestra.training.toolscale.making import BUILDING, News
 from toolorchestra.training.toolscale.page import page_of
 from toolorchestra.training.toolscale.report import make_report, require_sound, save_report
 from toolorchestra.training.toolscale.worldset import Request, build
-from toolorchestra.worlds.errors import problems_of
+from toolorchestra.worlds.errors import mistakes_of
 
 CONFIG: Final = "TOOLORCHESTRA_CONFIG"
 DATA: Final = Path("/data")
@@ -59,7 +59,7 @@ class JobConfig(BaseModel):
         except OSError as error:
             raise InvalidBuildError(f"{CONFIG}: {path} cannot be read: {error.strerror}", param="config") from error
         except ValidationError as error:
-            raise InvalidBuildError(f"spec.config: {'; '.join(problems_of(error))}", param="config") from error
+            raise InvalidBuildError(f"spec.config: {'; '.join(mistakes_of(error))}", param="config") from error
 
     def request(self, data: Path) -> Request:
         """What to build, onto the volume at ``data``."""

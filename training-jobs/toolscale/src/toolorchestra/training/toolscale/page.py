@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from toolorchestra.training.toolscale.contamination import NEAR
 from toolorchestra.training.toolscale.draws import generator, some
 from toolorchestra.training.toolscale.errors import InvalidBuildError
-from toolorchestra.training.toolscale.splits import SPLITS
+from toolorchestra.training.toolscale.splits import SPLITS, TEST, TRAIN
 from toolorchestra.worlds.state import money_text
 from toolorchestra.worlds.tasks import Fact, Task
 from toolorchestra.worlds.values import Kind
@@ -143,7 +144,18 @@ def _contamination(report: Mapping[str, Any]) -> str:
             near = [one[key] for key in ("nearest_mean", "nearest_95", "nearest_max", "near_copies")]
             yield f"{one['first']} → {one['second']}", sizes, *shared, _percent(one["phrase_share"]), *near
 
-    return _table(head, rows())
+    return f"{_table(head, rows())}\n{_same_kinds(report)}\n"
+
+
+def _same_kinds(report: Mapping[str, Any]) -> str:
+    """What a reader must know before a figure on ``test`` is taken for one on something new."""
+    copies = sum(one["near_copies"] for one in report["contamination"] if (one["first"], one["second"]) == (TRAIN, TEST))
+    return (
+        f"`{TEST}` holds other tasks of the same kinds as `{TRAIN}`. That they share pairs of intent and template, and so many "
+        f"phrases, is meant: a figure on `{TEST}` says nothing of kinds that are new. For those there are the held-out splits, "
+        f"which share no such pair with `{TRAIN}`. Near copies are kept: {copies} of `{TEST}` have a similarity of {NEAR} or "
+        f"more to a request of `{TRAIN}`."
+    )
 
 
 def _call(tool: str, arguments: Mapping[str, Any]) -> str:

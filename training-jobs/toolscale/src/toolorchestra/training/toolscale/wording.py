@@ -15,7 +15,7 @@ from typing import Annotated, Final, TypeAlias
 
 from pydantic import Field, ValidationError
 
-from toolorchestra.worlds.errors import InvalidWorldError, problems_of
+from toolorchestra.worlds.errors import InvalidWorldError, mistakes_of
 from toolorchestra.worlds.loading import read_yaml
 from toolorchestra.worlds.schema import Strict
 from toolorchestra.worlds.state import money_text
@@ -99,7 +99,7 @@ def read_wording(path: Path) -> Wording:
     try:
         return Wording.model_validate(read_yaml(path))
     except ValidationError as error:
-        raise InvalidWorldError(f"{path}: {'; '.join(problems_of(error))}", param="wording") from error
+        raise InvalidWorldError(f"{path}: {'; '.join(mistakes_of(error))}", param="wording") from error
 
 
 class Writer:

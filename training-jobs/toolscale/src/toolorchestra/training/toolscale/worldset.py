@@ -108,18 +108,30 @@ def _held_out(domain: str) -> Mapping[str, Any]:
 
 
 def _clear(folder: Path, domains: set[str]) -> None:
-    """Make the folder ready: only what an earlier build has left may stand in it, and that of other domains goes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    known = {MANIFEST, REPORT, PAGE, *domains, *domain_names()}
+    """Make the folder ready: only what an earlier build of these domains has left may stand in it.
+
+    What is refused stays as it was. Else the old manifest and report go before worlds come that they do not describe.
+    """
+    _make_folder(folder)
+    files = {MANIFEST, REPORT, PAGE}
+    known = {*files, *domains, *domain_names()}
     for path in sorted(folder.iterdir()):
-        if path.name.removesuffix(PARTIAL) not in known:
+        if path.name.removesuffix(PARTIAL) not in known or path.is_file() == (path.name not in files):
             hint = "name an empty folder, or that of an earlier build"
             raise InvalidBuildError(f"out: {path} is in the way", param="out", hint=hint)
-    for name in (MANIFEST, REPORT, PAGE):
-        (folder / name).unlink(missing_ok=True)
     if stray := [path for path in folder.glob(f"*/{SPEC}") if path.parent.name not in domains]:
         hint = "name another folder, or remove it"
         raise InvalidBuildError(f"out: {stray[0].parent} is of another build", param="out", hint=hint)
+    for name in files:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        hint = "name a folder, or a place where one can be made"
+        raise InvalidBuildError(f"out: {folder} cannot be made: {error.strerror}", param="out", hint=hint) from error
 
 
 def world_with_tasks(where: str, count: int, seed: int) -> tuple[World, list[Task]]:

@@ -1,11 +1,14 @@
-"""Reading the records of a benchmark's file, as JSON lines or as one JSON array, with the line where each begins."""
+"""Reading the records of a benchmark's file, with the line where each begins: JSON lines, one JSON array, or a table (.tsv)."""
 
+import csv
 import json
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
 from toolorchestra.training.evaluate.errors import InvalidBenchmarkError, MissingBenchmarkError, problems_of
 
@@ -28,7 +31,8 @@ def read_all(path: Path, kind: type[_Record], *, benchmark: str, source: str) ->
     schema.
     """
     text = _text(path, benchmark=benchmark, source=source)
-    records = [(line, _record(path, line, value, kind)) for line, value in _values(path, text)]
+    values = _rows(path, text) if path.suffix == ".tsv" else _values(path, text)
+    records = [(line, _record(path, line, value, kind)) for line, value in values]
     if not records:
         raise InvalidBenchmarkError(f"{path} holds no records", hint=f"expected a file of {benchmark}: {source}")
     return records
@@ -69,6 +73,19 @@ def _values(path: Path, text: str) -> Iterator[tuple[int, Any]]:
         place = _next(text, end, "," if in_array else "")
 
 
+def _rows(path: Path, text: str) -> Iterator[tuple[int, Any]]:
+    """The rows of a table whose first line names the columns; what is quoted may hold tabs and lines."""
+    reader, line = csv.DictReader(StringIO(text, newline=""), delimiter="\t", strict=True), 2
+    try:
+        for row in reader:
+            if None in row:
+                raise refuse(path, line, "columns", "there are more than the first line names")
+            yield line, row
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise refuse(path, line, "columns", f"not a row of a table: {error}") from error
+
+
 def _next(text: str, place: int, skipped: str) -> int:
     while place < len(text) and (text[place].isspace() or text[place] in skipped):
         place += 1
@@ -79,9 +96,16 @@ def _record(path: Path, line: int, value: Any, kind: type[_Record]) -> _Record:
     try:
         return kind.model_validate(value)
     except ValidationError as error:
-        fields = ", ".join(f"`{name}`" for name, field in kind.model_fields.items() if field.is_required())
+        fields = ", ".join(_named(name, field) for name, field in kind.model_fields.items() if field.is_required())
         raise InvalidBenchmarkError(
             f"{path}, line {line}: {'; '.join(problems_of(error))}",
             param=".".join(map(str, error.errors()[0]["loc"])) or None,
             hint=f"each record needs at least {fields}",
         ) from error
+
+
+def _named(name: str, field: FieldInfo) -> str:
+    """A field as its publisher calls it, and as it may be called too."""
+    other = field.validation_alias
+    names = [str(one) for one in other.choices] if isinstance(other, AliasChoices) else [name]
+    return " or ".join(f"`{one}`" for one in names)

@@ -4,13 +4,14 @@ The files are the user's: nothing of them is shipped here. What a loader does no
 publishers find leaked copies) is dropped while reading.
 """
 
+import ast
 import re
 from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import AliasChoices, BeforeValidator, Field
 
 from toolorchestra.core.functions import Frozen
 from toolorchestra.training.evaluate.benchmarks.lines import Foreign, read_all, refuse
@@ -20,7 +21,7 @@ HLE_SOURCE: Final = (
     "save its text-only questions as JSON lines"
 )
 FRAMES_SOURCE: Final = (
-    "FRAMES is the data set google/frames-benchmark on Hugging Face; save it as JSON lines with id, question and answer"
+    "FRAMES is the data set google/frames-benchmark on Hugging Face; name its test.tsv, or save it as JSON lines"
 )
 _LETTER: Final = re.compile(r"\(?[A-Z]\)?\.?")
 
@@ -53,12 +54,27 @@ class _HleRecord(Foreign):
     category: str = ""
 
 
+def _listed(value: Any) -> Any:
+    """A list, also where a table holds its text: ``['https://…', 'https://…']``."""
+    if not isinstance(value, str):
+        return value or ()
+    try:
+        found = ast.literal_eval(value.strip() or "[]")
+    except (ValueError, SyntaxError, MemoryError, RecursionError):  # whatever Python makes of a text that is no list
+        found = value
+    if isinstance(found, list):
+        return found
+    raise ValueError(f"expected a list, or its text such as ['https://…'], found {value[:20]!r}")
+
+
 class _FramesRecord(Foreign):
-    id: str | int
-    question: str = Field(min_length=1)
-    answer: str = Field(min_length=1)
-    reasoning_types: str = ""
-    wiki_links: Sequence[str] = ()
+    """Published as a table with the columns Prompt, Answer, reasoning_types, wiki_links; some copies have an index as well."""
+
+    id: str | int = Field(default="", validation_alias=AliasChoices("id", "Unnamed: 0", ""))
+    question: str = Field(min_length=1, validation_alias=AliasChoices("Prompt", "question"))
+    answer: str = Field(min_length=1, validation_alias=AliasChoices("Answer", "answer"))
+    reasoning_types: Annotated[str, BeforeValidator(lambda value: " | ".join(value) if isinstance(value, list) else value)] = ""
+    wiki_links: Annotated[Sequence[str], BeforeValidator(_listed)] = ()
 
 
 def load_hle(path: Path) -> Questions:
@@ -85,18 +101,23 @@ def _of_hle(record: _HleRecord) -> Question:
 
 
 def load_frames(path: Path) -> Questions:
-    """FRAMES. Questions on the same documents are one cluster, where the file names them (``wiki_links``)."""
+    """FRAMES. Questions on the same documents are one cluster, where the file names them (``wiki_links``).
+
+    A question without an id is called by its place, as the publisher's index counts.
+    """
     records = read_all(path, _FramesRecord, benchmark="FRAMES", source=FRAMES_SOURCE)
-    return Questions(questions=unique(path, [(line, _of_frames(record)) for line, record in records]))
+    questions = [(line, _of_frames(record, str(place))) for place, (line, record) in enumerate(records)]
+    return Questions(questions=unique(path, questions))
 
 
-def _of_frames(record: _FramesRecord) -> Question:
+def _of_frames(record: _FramesRecord, place: str) -> Question:
+    name = str(record.id) or place
     documents = "\n".join(sorted(set(record.wiki_links)))
-    cluster = blake2b(documents.encode(), digest_size=8).hexdigest() if documents else str(record.id)
+    cluster = blake2b(documents.encode(), digest_size=8).hexdigest() if documents else name
     topic = record.reasoning_types.split("|")[0].strip()
     return Question(
         suite="frames",
-        id=str(record.id),
+        id=name,
         text=record.question,
         reference=record.answer,
         topic=topic,
