@@ -91,7 +91,8 @@ class Evaluation:
     def prepare(self, staged: Staged, outside: Outside, *, platform: str = "") -> Prepared:
         """Everything that is settled before the first episode; routers learn only if something is left to play."""
         jury, entries = make_jury(staged, outside.judge), entries_of(staged, platform=platform)
-        known = set[str]() if self.fresh else {episode.key for episode in read_records(self.folder / RECORDS_NAME).episodes}
+        recorded = () if self.fresh else read_records(self.folder / RECORDS_NAME).episodes
+        known = {episode.key for episode in recorded if episode.counts}
         missing = [entry for entry in entries if entry.job.key not in known]
         if missing and (routers := set(TEXT_ROUTERS).intersection(self.plan.policies)):
             self.tell(f"the routers {' and '.join(sorted(routers))} read {len(staged.subjects)} requests")
@@ -99,11 +100,8 @@ class Evaluation:
 
     async def play(self, prepared: Prepared, player: Player, routes: Routes) -> Done:
         """Play what is missing, call the real tools by ``routes`` to measure them, and write the report."""
-        path = self.folder / RECORDS_NAME
-        if self.fresh:
-            path.unlink(missing_ok=True)
         jobs = [entry.job for entry in prepared.entries]
-        with RecordFile(path) as file:
+        with RecordFile(self.folder / RECORDS_NAME, fresh=self.fresh) as file:
             self.tell(f"{len(jobs)} episodes, {sum(job.key in file for job in jobs)} of them recorded already")
             recorded = await Runner(player, self.plan.limits, self.progress).run(jobs, file)
         return report_on(prepared.staged, recorded, self.folder, await measured(prepared.staged, recorded, routes))
