@@ -1,13 +1,16 @@
 """From a plan to its stages and subjects: every folder and file of it is read here, before anything is played."""
 
+import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import blake2b
 
 from toolorchestra.core.errors import ToolOrchestraError
 from toolorchestra.core.resources import Tool
 from toolorchestra.training.evaluate.casting import Variant, cast_of
+from toolorchestra.training.evaluate.errors import InvalidPlanError
 from toolorchestra.training.evaluate.plan import EvaluationPlan, Questions, Suite, Tau2, Worlds
 from toolorchestra.training.evaluate.real_tools import real_tools
 from toolorchestra.training.evaluate.records import Ceiling
@@ -63,11 +66,24 @@ def stage_plan(plan: EvaluationPlan, *, base_url: str = UNUSED_URL, namespace: s
     subjects: list[Subject] = []
     for suite in plan.suites:
         try:
-            subjects.extend(builder.suite(suite))
+            subjects.extend(_once(suite, builder.suite(suite)))
         except ToolOrchestraError as error:
             error.message = f"suite {suite.label}: {error.message}"
             raise
     return Staged(plan, builder.stages, builder.casts, tuple(subjects), left_out=builder.left_out)
+
+
+def _once(suite: Suite, subjects: Iterable[Subject]) -> Iterator[Subject]:
+    """Each subject of a suite. Raises InvalidPlanError for one that stands twice: nothing would tell its records apart."""
+    seen: set[bytes] = set()
+    for subject in subjects:
+        content = blake2b(json.dumps([subject.stage, subject.content], sort_keys=True).encode(), digest_size=16).digest()
+        if content in seen:
+            field_name = "suites.folders" if isinstance(suite, Worlds) else "suites.file"
+            hint = "name each folder once, and leave out a copy of another one"
+            raise InvalidPlanError(f"the task {subject.id!r} stands twice", param=field_name, hint=hint)
+        seen.add(content)
+        yield subject
 
 
 class _Builder:
