@@ -109,7 +109,7 @@ def _own(plan: EvaluationPlan, wanted: Wanted) -> Connect:
         )
         async with Supervisor(options.state) as supervisor:
             platform = await Starter(options).start(supervisor)
-            yield Address(platform.url, platform.api_key)
+            yield Address(platform.url, platform.api_key, own=True)
 
     return connect
 

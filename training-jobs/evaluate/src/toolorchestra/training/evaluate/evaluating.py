@@ -13,7 +13,8 @@ from toolorchestra.training.evaluate.dialogues import Users
 from toolorchestra.training.evaluate.episodes import Entry, entries_of
 from toolorchestra.training.evaluate.errors import InvalidPlanError
 from toolorchestra.training.evaluate.http_models import HttpModels
-from toolorchestra.training.evaluate.judging import JUDGE, USER, Jury, key_of, make_jury, target_of
+from toolorchestra.training.evaluate.judging import JUDGE, USER, Jury, key_of, make_jury, require_url, target_of
+from toolorchestra.training.evaluate.keys import Circumstances
 from toolorchestra.training.evaluate.memory import MemoryPlayer
 from toolorchestra.training.evaluate.output import write_picture, write_report
 from toolorchestra.training.evaluate.parts import SkillRow
@@ -25,7 +26,7 @@ from toolorchestra.training.evaluate.report import Report, build_report
 from toolorchestra.training.evaluate.running import Player, Progress, Runner
 from toolorchestra.training.evaluate.skills import skill_rows
 from toolorchestra.training.evaluate.staging import Staged, stage_plan
-from toolorchestra.training.evaluate.training import TEXT_ROUTERS, Choices, text_choices
+from toolorchestra.training.evaluate.training import Choices, digest_of, lessons_of, text_choices
 
 RECORDS_NAME: Final = "episodes.jsonl"
 FEW: Final = 60  # episodes that are not worth starting processes for
@@ -40,6 +41,7 @@ class Prepared:
     users: Users
     entries: Sequence[Entry]
     choices: dict[str, Choices]
+    around: Circumstances
 
     @property
     def plan(self) -> EvaluationPlan:
@@ -88,15 +90,18 @@ class Evaluation:
             player = memory_player(prepared, stack)
             return await self.play(prepared, player, plugin_routes(prepared.staged))
 
-    def prepare(self, staged: Staged, outside: Outside, *, platform: str = "") -> Prepared:
+    def prepare(self, staged: Staged, outside: Outside, around: Circumstances | None = None) -> Prepared:
         """Everything that is settled before the first episode; routers learn only if something is left to play."""
-        jury, entries = make_jury(staged, outside.judge), entries_of(staged, platform=platform)
+        jury, lessons = make_jury(staged, outside.judge), lessons_of(staged)
+        around = (around or Circumstances()).knowing({name: digest_of(name, staged, one) for name, one in lessons.items()})
+        entries = entries_of(staged, around)
         recorded = () if self.fresh else read_records(self.folder / RECORDS_NAME).episodes
         known = {episode.key for episode in recorded if episode.counts}
         missing = [entry for entry in entries if entry.job.key not in known]
-        if missing and (routers := set(TEXT_ROUTERS).intersection(self.plan.policies)):
-            self.tell(f"the routers {' and '.join(sorted(routers))} read {len(staged.subjects)} requests")
-        return Prepared(staged, jury, outside.users, entries, text_choices(staged) if missing else {})
+        if missing and lessons:
+            self.tell(f"the routers {' and '.join(sorted(lessons))} read {len(staged.subjects)} requests")
+        choices = text_choices(staged, lessons) if missing else {}
+        return Prepared(staged, jury, outside.users, entries, choices, around)
 
     async def play(self, prepared: Prepared, player: Player, routes: Routes) -> Done:
         """Play what is missing, call the real tools by ``routes`` to measure them, and write the report."""
@@ -108,7 +113,7 @@ class Evaluation:
 
 
 async def outside_models(plan: EvaluationPlan, stack: AsyncExitStack) -> Outside:
-    """Those that the plan names. Raises InvalidPlanError where a key is missing."""
+    """Those that the plan names. Raises InvalidPlanError where a key is missing, or an address is none."""
     judge = await _models(plan.judge, JUDGE, stack)
     if plan.user is None:
         return Outside(judge, Users())
@@ -118,6 +123,7 @@ async def outside_models(plan: EvaluationPlan, stack: AsyncExitStack) -> Outside
 async def _models(plan: ModelPlan | None, name: str, stack: AsyncExitStack) -> ChatModels | None:
     if plan is None:
         return None
+    require_url(plan, name)
     client = await stack.enter_async_context(httpx.AsyncClient())
     return HttpModels(client, key=key_of(plan, name))
 
@@ -126,7 +132,7 @@ def memory_player(prepared: Prepared, stack: AsyncExitStack) -> Player:
     """Processes where that pays and nothing but the plan is needed, else this process."""
     plan, width = prepared.plan, prepared.plan.limits.parallel
     if width > 1 and len(prepared.entries) > FEW and plan.judge is None and plan.user is None:
-        return stack.enter_context(ProcessPlayer(plan, prepared.choices, width))
+        return stack.enter_context(ProcessPlayer(plan, prepared.choices, width, prepared.around))
     return MemoryPlayer(prepared.staged, prepared.jury, prepared.entries, prepared.choices, users=prepared.users)
 
 

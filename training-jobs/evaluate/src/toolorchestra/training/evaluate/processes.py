@@ -18,6 +18,7 @@ from typing_extensions import override
 from toolorchestra.core.errors import UnavailableError
 from toolorchestra.training.evaluate.episodes import entries_of
 from toolorchestra.training.evaluate.judging import make_jury
+from toolorchestra.training.evaluate.keys import Circumstances
 from toolorchestra.training.evaluate.memory import MemoryPlayer
 from toolorchestra.training.evaluate.plan import EvaluationPlan
 from toolorchestra.training.evaluate.records import Episode
@@ -39,15 +40,14 @@ _PROCESS: Final = _Process()
 
 
 class ProcessPlayer(Player):
-    """``with ProcessPlayer(plan, choices, width) as player``: so many processes, started when they are needed."""
+    """``with ProcessPlayer(plan, choices, width, around) as player``: so many processes, started when they are needed."""
 
     batch = BATCH
 
-    def __init__(self, plan: EvaluationPlan, choices: Mapping[str, Choices], width: int) -> None:
+    def __init__(self, plan: EvaluationPlan, choices: Mapping[str, Choices], width: int, around: Circumstances) -> None:
         self.width = width
-        self._pool = ProcessPoolExecutor(
-            width, mp_context=get_context("spawn"), initializer=_begin, initargs=(plan.model_dump_json(), dict(choices))
-        )
+        given = (plan.model_dump_json(), dict(choices), around)
+        self._pool = ProcessPoolExecutor(width, mp_context=get_context("spawn"), initializer=_begin, initargs=given)
 
     def __enter__(self) -> Self:
         return self
@@ -69,10 +69,10 @@ class ProcessPlayer(Player):
         return [Episode.model_validate_json(line) for line in lines]
 
 
-def _begin(plan_json: str, choices: Mapping[str, Choices]) -> None:
+def _begin(plan_json: str, choices: Mapping[str, Choices], around: Circumstances) -> None:
     plan = EvaluationPlan.model_validate_json(plan_json)
     staged = stage_plan(plan)
-    _PROCESS.player = MemoryPlayer(staged, make_jury(staged), entries_of(staged), choices)
+    _PROCESS.player = MemoryPlayer(staged, make_jury(staged), entries_of(staged, around), choices)
     gc.freeze()  # what was staged stays to the end; looking through it again and again takes a fifth of the time
 
 
