@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from signal import SIGINT, raise_signal
+from signal import SIGINT, SIGTERM, getsignal, raise_signal
 
 import pytest
 
@@ -146,16 +146,20 @@ def test_records_of_another_plan_stay_and_are_left_out(tmp_path):
     assert len(read_records(tmp_path / "a.jsonl").episodes) == 6
 
 
-def test_interrupted_and_gone_on_with_it_is_the_report_of_running_through(a_plan, tmp_path):
+@pytest.mark.parametrize("number", [SIGINT, SIGTERM])
+def test_interrupted_and_gone_on_with_it_is_the_report_of_running_through(a_plan, tmp_path, number):
+    before = getsignal(number)
     plan = a_plan(policies=["golden", "strongest", "random"])
     through = asyncio.run(Evaluation(plan, tmp_path / "a").run())
 
     def interrupt(episode, done, planned):
         if done == planned // 2:
-            raise_signal(SIGINT)  # as a person does; it takes hold at the next moment that waits
+            raise_signal(number)  # as a person does; it takes hold at the next moment that waits
 
-    with pytest.raises(KeyboardInterrupt):
-        asyncio.run(Evaluation(plan, tmp_path / "b", progress=interrupt).run())
+    stopped = asyncio.run(Evaluation(plan, tmp_path / "b", progress=interrupt).run())
+    assert (stopped.told, getsignal(number)) == (number, before)
+    assert stopped.report.partial.reason.startswith(f"it was told to stop ({number.name})")
+    assert "Partial: it was told to stop" in (tmp_path / "b" / HTML_NAME).read_text()
     half = read_records(tmp_path / "b" / RECORDS_NAME)
     planned = 3 * through.report.policies[0].tasks
     assert planned // 2 <= half.stopped.done == len(half.episodes) < planned

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from signal import Signals
 from typing import Final
 
 import httpx
@@ -26,6 +27,7 @@ from toolorchestra.training.evaluate.report import Report, build_report
 from toolorchestra.training.evaluate.running import Player, Progress, Runner
 from toolorchestra.training.evaluate.skills import skill_rows
 from toolorchestra.training.evaluate.staging import Staged, stage_plan
+from toolorchestra.training.evaluate.stopping import Told
 from toolorchestra.training.evaluate.training import Choices, digest_of, lessons_of, text_choices
 
 RECORDS_NAME: Final = "episodes.jsonl"
@@ -58,11 +60,12 @@ class Outside:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The report and where it was written."""
+    """The report and where it was written. ``told``: the signal that ended it early, if one did."""
 
     report: Report
     files: tuple[Path, ...]
     folder: Path
+    told: Signals | None = None
 
 
 def quiet(*_: object) -> None:
@@ -106,10 +109,12 @@ class Evaluation:
     async def play(self, prepared: Prepared, player: Player, routes: Routes) -> Done:
         """Play what is missing, call the real tools by ``routes`` to measure them, and write the report."""
         jobs = [entry.job for entry in prepared.entries]
-        with RecordFile(self.folder / RECORDS_NAME, fresh=self.fresh) as file:
-            self.tell(f"{len(jobs)} episodes, {sum(job.key in file for job in jobs)} of them recorded already")
-            recorded = await Runner(player, self.plan.limits, self.progress).run(jobs, file)
-        return report_on(prepared.staged, recorded, self.folder, await measured(prepared.staged, recorded, routes))
+        with Told() as told:
+            with RecordFile(self.folder / RECORDS_NAME, fresh=self.fresh) as file:
+                self.tell(f"{len(jobs)} episodes, {sum(job.key in file for job in jobs)} of them recorded already")
+                recorded = await Runner(player, self.plan.limits, self.progress, told=told).run(jobs, file)
+            done = report_on(prepared.staged, recorded, self.folder, await measured(prepared.staged, recorded, routes))
+        return replace(done, told=told.by if recorded.stopped else None)
 
 
 async def outside_models(plan: EvaluationPlan, stack: AsyncExitStack) -> Outside:

@@ -16,6 +16,7 @@ from typing import Final, Self
 from typing_extensions import override
 
 from toolorchestra.core.errors import UnavailableError
+from toolorchestra.training.evaluate.beside import deaf_to_ctrl_c, end_with_parent
 from toolorchestra.training.evaluate.episodes import entries_of
 from toolorchestra.training.evaluate.judging import make_jury
 from toolorchestra.training.evaluate.keys import Circumstances
@@ -60,7 +61,9 @@ class ProcessPlayer(Player):
         """Raises UnavailableError when a process died."""
         loop = asyncio.get_running_loop()
         try:
-            lines = await loop.run_in_executor(self._pool, _play, [job.number for job in jobs])
+            with deaf_to_ctrl_c():  # the pool starts a process here where one is missing
+                playing = loop.run_in_executor(self._pool, _play, [job.number for job in jobs])
+            lines = await playing
         except BrokenProcessPool as error:
             raise UnavailableError(
                 "a process that played episodes was ended from outside",
@@ -70,6 +73,7 @@ class ProcessPlayer(Player):
 
 
 def _begin(plan_json: str, choices: Mapping[str, Choices], around: Circumstances) -> None:
+    end_with_parent()
     plan = EvaluationPlan.model_validate_json(plan_json)
     staged = stage_plan(plan)
     _PROCESS.player = MemoryPlayer(staged, make_jury(staged), entries_of(staged, around), choices)

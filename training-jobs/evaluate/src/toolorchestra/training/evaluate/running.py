@@ -13,6 +13,7 @@ from typing import Protocol, TypeAlias
 from toolorchestra.core.money import NanoUsd, format_usd
 from toolorchestra.training.evaluate.plan import Limits
 from toolorchestra.training.evaluate.records import Episode, ErrorKind, Recorded, RecordFile
+from toolorchestra.training.evaluate.stopping import Told
 
 Progress: TypeAlias = Callable[[Episode, int, int], None]  # the newest, how many are recorded, how many are planned
 Clock: TypeAlias = Callable[[], float]
@@ -143,11 +144,12 @@ class Runner:
     limits: Limits
     progress: Progress = field(default=lambda *_: None)
     clock: Clock = monotonic
+    told: Told = field(default_factory=Told)
 
     async def run(self, jobs: Sequence[Job], file: RecordFile) -> Recorded:
         """Everything that is recorded of these jobs in the end; ``stopped`` is set when that is not all.
 
-        Interrupting it (a cancelled task) marks the file and passes the interruption on.
+        A cancelled task marks the file and passes that on; being ``told`` to stop is an early end like any other.
         """
         wanted = {job.key for job in jobs}
         missing = deque(job for job in jobs if job.key not in file)
@@ -155,13 +157,17 @@ class Runner:
         queue = _Queue(missing, self.player.batch, brake, done=len(jobs) - len(missing))
         for episode in file.of(wanted):
             queue.learn(episode)
+        playing = asyncio.ensure_future(self._all(queue, file, planned=len(jobs)))
+        self.told.cancels(playing)
         try:
-            await self._all(queue, file, planned=len(jobs))
+            await playing
         except BaseException as error:  # noqa: BLE001 - whatever ends it is marked in the file and passed on
             first = first_of(error)
-            reason = f"it was interrupted: {type(first).__name__}: {first}".rstrip(": ")
-            file.stop(reason, planned=len(jobs), done=len(file.of(wanted)))
-            raise first from None
+            if self.told.by is None:
+                reason = f"it was interrupted: {type(first).__name__}: {first}".rstrip(": ")
+                file.stop(reason, planned=len(jobs), done=len(file.of(wanted)))
+                raise first from None
+            brake.reason = f"it was told to stop ({self.told.by.name})"  # which may have ended what plays, too
         return _close(file, jobs, queue)
 
     async def _all(self, queue: _Queue, file: RecordFile, *, planned: int) -> None:
