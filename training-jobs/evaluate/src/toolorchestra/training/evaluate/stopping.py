@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable
-from signal import SIGINT, SIGTERM, Handlers, Signals, raise_signal, signal
+from signal import SIG_DFL, SIGINT, SIGTERM, Handlers, Signals, raise_signal, signal
 from types import FrameType, TracebackType
 from typing import Final, Self, TypeAlias
 
@@ -30,7 +30,7 @@ class Told:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for number, before in self._before.items():
-            signal(number, before)
+            signal(number, SIG_DFL if before is None else before)  # None: one that Python did not set, and cannot
         self._before = {}
 
     def cancels(self, playing: asyncio.Task[None]) -> None:
