@@ -79,6 +79,12 @@ def test_tools_are_called_for_real(episodes):
     assert all(one.answer_digest for one in episodes)
 
 
+def test_a_second_start_on_a_platform_of_its_own_plays_nothing_anew(folder, report):
+    before = (folder / "out" / "episodes.jsonl").read_text().count('"kind":"episode"')
+    assert evaluate(Shell(), folder / "plan.yaml", Wanted(out=folder / "out")).policies == report.policies
+    assert (folder / "out" / "episodes.jsonl").read_text().count('"kind":"episode"') == before
+
+
 def test_the_report_says_what_happened_whatever_the_score_is(folder, report):
     written = json.loads((folder / "out" / "report.json").read_text())
     by_policy = {one["policy"]: one for one in written["policies"]}

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from tests.support.dialogues import dialogue
+from toolorchestra.cli.embedded.parts import free_port
 from toolorchestra.core.chat import ChatReply, ChatRequest, ChatToolCall
 from toolorchestra.core.errors import NotFoundError, UnavailableError, UpstreamError
 from toolorchestra.core.functions import ExpertTarget
@@ -111,6 +112,45 @@ def test_a_port_that_is_taken_is_said(served):
     server = served[0]
     with pytest.raises(UnavailableError, match=f"port {server.port}"), ModelServer(lambda *_: None, list, port=server.port):
         pass
+
+
+class Agreeing:
+    """A judge that finds every answer right."""
+
+    async def chat(self, request):
+        del request
+        return ChatReply('{"reason": "the same", "correct": true}', Usage(20, 5))
+
+
+def test_a_judge_that_is_not_there_is_told_and_what_it_was_needed_for_is_played_again(a_plan, tmp_path):
+    lines = [{"id": f"h{n}", "question": f"Who is {n}?", "answer": f"Ada {n}", "answer_type": "exactMatch"} for n in range(8)]
+    (tmp_path / "hle.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    target, heard, port = target_at("http://127.0.0.1:9/v1", "judge"), [], free_port()
+    judge = {"base_url": f"http://127.0.0.1:{port}/v1", "model": "judge"}
+    suites = [{"kind": "hle", "file": str(tmp_path / "hle.jsonl")}]
+    fields = {"suites": suites, "policies": ["golden", "strongest"], "judge": judge}
+    report = {"resamples": 100, "policy": "strongest"}
+
+    def play(failures):
+        heard.clear()
+        plan = a_plan(**fields, limits={"parallel": 1, "failures": failures}, report=report)
+        progress = lambda episode, *_: heard.append(episode.policy)  # noqa: E731 - what is heard
+        return asyncio.run(Evaluation(plan, tmp_path / "out", progress=progress).run()).report
+
+    stopped = play(3)
+    assert heard.count("strongest") == 3
+    assert "3 episodes of strongest in a row failed" in stopped.partial.reason
+    every = play(20)
+    assert "no episode of strongest counts; the newest failure: the model 'judge'" in every.partial.reason
+    assert (every.partial.done, [one.policy for one in every.policies]) == (16, ["golden"])
+    assert "ConnectError" in (tmp_path / "out" / "report.html").read_text()
+    with ModelServer(lambda *_: (Agreeing(), target), lambda: ["judge"], port=port):
+        mended = play(20)
+    assert heard == ["strongest"] * 8
+    assert (mended.partial, {one.policy: one.rates.success.value for one in mended.policies}) == (
+        None,
+        {"golden": 1.0, "strongest": 1.0},
+    )
 
 
 class Customer:

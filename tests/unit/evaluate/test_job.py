@@ -1,11 +1,13 @@
 """The entry point of an Evaluation's Job: where the plan comes from, what is left, and how it ends."""
 
 import json
+import shutil
 
 import yaml
 
 from toolorchestra.operator.services.results import is_report, report
-from toolorchestra.training.evaluate.job import FAILURE, PARTIAL, USAGE, main
+from toolorchestra.training.evaluate.job import FAILURE, PARTIAL, TOLD_TO_STOP, USAGE, main
+from toolorchestra.training.evaluate.stopping import GOES_ON
 
 
 def config(material, **fields):
@@ -58,3 +60,11 @@ def test_a_long_summary_is_cut_to_what_kubernetes_keeps(material, tmp_path):
     names = [f"monolith:{name}" for name in ("*",)]
     assert run(tmp_path, config(material, policies=["golden", *names], title="x" * 100)) == 0
     assert (tmp_path / "termination-log").stat().st_size <= 4096
+
+
+def test_ctrl_c_before_anything_is_played_is_told_in_one_sentence(material, tmp_path, capsys):
+    world = tmp_path / "railway"
+    shutil.copytree(material / "railway", world)
+    (world / "tools.py").write_text("raise KeyboardInterrupt\n")  # as if pressed while the world is read
+    assert run(tmp_path, config(material, suites=[{"kind": "worlds", "folders": [str(world)]}])) == TOLD_TO_STOP
+    assert capsys.readouterr().err == f"{GOES_ON}\n"

@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-from signal import SIGINT, raise_signal
+from signal import SIGINT, SIGTERM, getsignal, raise_signal
 
 import pytest
 
-from toolorchestra.core.errors import UnavailableError
+from toolorchestra.core.errors import ConflictError, UnavailableError
 from toolorchestra.training.evaluate.errors import InvalidPlanError, MissingBenchmarkError
 from toolorchestra.training.evaluate.evaluating import RECORDS_NAME, Evaluation
-from toolorchestra.training.evaluate.output import JSON_NAME, PICTURE_NAME
+from toolorchestra.training.evaluate.output import HTML_NAME, JSON_NAME, PICTURE_NAME
 from toolorchestra.training.evaluate.plan import Limits
 from toolorchestra.training.evaluate.records import ErrorKind, RecordFile, read_records
 from toolorchestra.training.evaluate.running import Job, Runner
@@ -24,9 +24,10 @@ class Playing:
 
     def __init__(self, *, fails=(), dies=None, batch=1, width=1):
         self.fails, self.dies, self.batch, self.width = set(fails), dies, batch, width
-        self.played = []
+        self.played, self.batches = [], []
 
     async def play(self, jobs):
+        self.batches.append(len(jobs))
         await asyncio.sleep(0)
         for job in jobs:
             if job.number == self.dies:
@@ -36,7 +37,7 @@ class Playing:
 
     def _episode(self, job):
         error = {"error": ErrorKind.ENVIRONMENT, "success": False, "error_message": "boom"} if job.number in self.fails else {}
-        return an_episode(key=job.key, task=f"t{job.number}", cost_nano_usd=1_000_000_000, **error)
+        return an_episode(key=job.key, task=f"t{job.number}", policy=job.policy, cost_nano_usd=1_000_000_000, **error)
 
 
 def run(path, player, *, limits=None, clock=lambda: 0.0, jobs=JOBS):
@@ -74,7 +75,57 @@ def test_time_that_is_up_stops_it(tmp_path):
 def test_failures_in_a_row_stop_it_and_single_ones_do_not(tmp_path):
     assert run(tmp_path / "a.jsonl", Playing(fails=(1, 3, 5, 7)), limits=Limits(failures=3)).stopped is None
     stopped = run(tmp_path / "b.jsonl", Playing(fails=range(2, 10)), limits=Limits(failures=3)).stopped
-    assert (stopped.done, stopped.reason) == (5, "3 episodes in a row failed through their environment: boom")
+    assert (stopped.done, stopped.reason) == (5, "3 episodes of main in a row failed through their environment: boom")
+
+
+def test_failures_in_a_row_are_counted_by_policy_and_who_is_not_heard_of_is_named(tmp_path):
+    jobs = [Job(number, f"key-{number}", "worlds", ("golden", "strongest")[number % 2]) for number in range(40)]
+    stopped = run(tmp_path / "a.jsonl", Playing(fails=range(1, 40, 2)), limits=Limits(failures=3), jobs=jobs).stopped
+    reason = "3 episodes of strongest in a row failed through their environment: boom; no episode of strongest counts"
+    assert (stopped.done, stopped.reason) == (6, reason)
+
+
+def test_what_failed_through_its_environment_is_played_again_and_its_money_still_counts(tmp_path):
+    path, mended = tmp_path / "a.jsonl", Playing()
+    stopped = run(path, Playing(fails=range(10)), limits=Limits(failures=30)).stopped
+    assert (stopped.done, stopped.reason) == (10, "no episode of main counts; the newest failure: boom")
+    assert run(path, mended, limits=Limits(cost_usd="13", parallel=1)).stopped.reason == "the budget of 13.00 USD is spent"
+    found = run(path, mended)
+    assert mended.played == list(range(10))
+    assert (found.stopped, {one.error for one in found.episodes}) == (None, {None})
+    assert read_records(path).spent_nano_usd == 20_000_000_000
+
+
+def test_no_more_is_under_way_than_the_money_that_is_left_allows(tmp_path):
+    stopped = run(tmp_path / "a.jsonl", Playing(batch=24, width=3), limits=Limits(cost_usd="4", parallel=3)).stopped
+    assert (stopped.done, stopped.reason) == (4, "the budget of 4.00 USD is spent")
+
+
+def test_with_enough_money_batches_are_as_large_as_without_a_limit(tmp_path):
+    player = Playing(batch=24, width=2)
+    jobs = [Job(number, f"key-{number}", "worlds", "main") for number in range(100)]
+    run(tmp_path / "a.jsonl", player, limits=Limits(cost_usd="1000", parallel=2), jobs=jobs)
+    assert player.batches == [1, 24, 24, 24, 24, 3]
+
+
+@pytest.mark.parametrize("cost_usd", ["0.000001", "0"])
+def test_a_budget_that_leaves_a_policy_out_gives_a_partial_report_that_names_it(a_plan, tmp_path, cost_usd):
+    limits = {"parallel": 1, "cost_usd": cost_usd}
+    report = {"resamples": 100, "policy": "lexical", "baseline": "strongest", "gate": {}}
+    done = asyncio.run(Evaluation(a_plan(policies=["strongest", "lexical"], limits=limits, report=report), tmp_path).run())
+    assert "lexical counts" in done.report.partial.reason
+    assert not done.report.gate.passed
+    assert "no episode of lexical counts" in done.report.gate.failures
+    assert all(path.exists() for path in done.files)
+    assert "lexical counts" in (tmp_path / HTML_NAME).read_text()
+
+
+def test_fresh_leaves_the_records_of_an_evaluation_that_is_running(a_plan, tmp_path):
+    asyncio.run(Evaluation(a_plan(), tmp_path).run())
+    before = (tmp_path / RECORDS_NAME).read_bytes()
+    with RecordFile(tmp_path / RECORDS_NAME), pytest.raises(ConflictError, match="in use by another evaluation"):
+        asyncio.run(Evaluation(a_plan(), tmp_path, fresh=True).run())
+    assert (tmp_path / RECORDS_NAME).read_bytes() == before
 
 
 def test_what_breaks_off_is_told_plainly_and_gone_on_with(tmp_path):
@@ -95,16 +146,20 @@ def test_records_of_another_plan_stay_and_are_left_out(tmp_path):
     assert len(read_records(tmp_path / "a.jsonl").episodes) == 6
 
 
-def test_interrupted_and_gone_on_with_it_is_the_report_of_running_through(a_plan, tmp_path):
+@pytest.mark.parametrize("number", [SIGINT, SIGTERM])
+def test_interrupted_and_gone_on_with_it_is_the_report_of_running_through(a_plan, tmp_path, number):
+    before = getsignal(number)
     plan = a_plan(policies=["golden", "strongest", "random"])
     through = asyncio.run(Evaluation(plan, tmp_path / "a").run())
 
     def interrupt(episode, done, planned):
         if done == planned // 2:
-            raise_signal(SIGINT)  # as a person does; it takes hold at the next moment that waits
+            raise_signal(number)  # as a person does; it takes hold at the next moment that waits
 
-    with pytest.raises(KeyboardInterrupt):
-        asyncio.run(Evaluation(plan, tmp_path / "b", progress=interrupt).run())
+    stopped = asyncio.run(Evaluation(plan, tmp_path / "b", progress=interrupt).run())
+    assert (stopped.told, getsignal(number)) == (number, before)
+    assert stopped.report.partial.reason.startswith(f"it was told to stop ({number.name})")
+    assert "Partial: it was told to stop" in (tmp_path / "b" / HTML_NAME).read_text()
     half = read_records(tmp_path / "b" / RECORDS_NAME)
     planned = 3 * through.report.policies[0].tasks
     assert planned // 2 <= half.stopped.done == len(half.episodes) < planned

@@ -30,6 +30,16 @@ def test_models_carry_kind_price_and_limits():
     assert main["toolorchestra"]["is_baseline"] is True
 
 
+def test_the_digest_of_a_model_is_another_one_when_its_manifest_changes():
+    def digests(*resources):
+        return {m["id"]: m["toolorchestra"]["digest"] for m in catalogue(*resources).models(CALLER)["data"]}
+
+    before = digests(an_orchestrator(), an_expert())
+    assert before == digests(an_orchestrator(), an_expert())
+    after = digests(an_orchestrator(limits={"maxCost": "0.50"}), an_expert(model="another-checkpoint"))
+    assert all(before[name] != after[name] for name in ("main", "expert"))
+
+
 def test_models_of_others_are_seen_only_where_they_are_shared_and_by_their_full_name():
     shared = an_expert("shared", namespace="platform", allowedNamespaces={"from": "All"})
     found = catalogue(shared, an_expert("own", namespace="platform"), an_orchestrator(namespace="other"))

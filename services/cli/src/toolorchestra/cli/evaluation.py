@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+import typer
 import yaml
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -20,17 +22,19 @@ from toolorchestra.cli.platform.options import UpOptions
 from toolorchestra.cli.platform.start import Starter
 from toolorchestra.cli.shell import Shell
 from toolorchestra.core.errors import UnauthenticatedError
-from toolorchestra.training.evaluate.evaluating import Evaluation
+from toolorchestra.training.evaluate.evaluating import Done, Evaluation
 from toolorchestra.training.evaluate.plan import EvaluationPlan, read_plan
 from toolorchestra.training.evaluate.platform import Connect, PlatformEvaluation
 from toolorchestra.training.evaluate.records import Episode
 from toolorchestra.training.evaluate.remote import Address
 from toolorchestra.training.evaluate.report import Report, to_json
+from toolorchestra.training.evaluate.stopping import GOES_ON
 from toolorchestra.training.evaluate.terminal import print_report
 from toolorchestra.training.toolscale.qa.building import build_questions
 from toolorchestra.training.toolscale.worldset import Request, build
 from toolorchestra.worlds.questions import write_questions
 
+EXIT_BY_SIGNAL: Final = 128
 QUICK_DOMAINS: Final = ("ecommerce", "railway")
 QUICK_SEED: Final = 3
 QUICK_TASKS: Final = 80  # per domain, half of them for learning
@@ -56,16 +60,33 @@ class Wanted:
 
 
 def evaluate(shell: Shell, path: Path, wanted: Wanted) -> Report:
-    """Play the plan in a file, print the tables, and say where the rest is. Raises what the plan's files are wrong in."""
+    """Play the plan in a file, print the tables, and say where the rest is. Raises what the plan's files are wrong in.
+
+    Raises typer.Exit where a signal ended it; what was played by then is printed before.
+    """
     plan = read_plan(path)
     began = time.monotonic()
-    with _Bars(shell) as bars:
-        done = asyncio.run(_evaluation(plan, wanted, bars).run())
+    done = _played(shell, plan, wanted)
     print_report(done.report, shell.err if wanted.as_json else shell.out)
     if wanted.as_json:
         shell.raw(to_json(done.report))
     shell.note(f"{time.monotonic() - began:.0f} s; see {', '.join(str(file) for file in done.files)}")
+    if done.told:
+        raise _stopped(shell, done.told)
     return done.report
+
+
+def _played(shell: Shell, plan: EvaluationPlan, wanted: Wanted) -> Done:
+    try:
+        with _Bars(shell) as bars:
+            return asyncio.run(_evaluation(plan, wanted, bars).run())
+    except KeyboardInterrupt:  # before the first episode, or a second time
+        raise _stopped(shell, signal.SIGINT) from None
+
+
+def _stopped(shell: Shell, by: signal.Signals) -> typer.Exit:
+    shell.note(GOES_ON)
+    return typer.Exit(EXIT_BY_SIGNAL + by)
 
 
 def _evaluation(plan: EvaluationPlan, wanted: Wanted, bars: "_Bars") -> Evaluation:
@@ -118,7 +139,7 @@ def _own(plan: EvaluationPlan, wanted: Wanted) -> Connect:
         )
         async with Supervisor(options.state) as supervisor:
             platform = await Starter(options).start(supervisor)
-            yield Address(platform.url, platform.api_key)
+            yield Address(platform.url, platform.api_key, own=True)
 
     return connect
 

@@ -41,6 +41,7 @@ def evaluate_command(
 
     Without a platform everything is played in this process: the same loop, simulated experts, a virtual clock. What was
     interrupted goes on where it ended. Exit code 3: it ended early, by its budget or by failures, and the report is partial.
+    After Ctrl-C or SIGTERM (130, 143) it is partial too.
     """
     # Episodes and embeddings are spread over processes; threads of NumPy, which reads this when it is loaded, would only spin.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

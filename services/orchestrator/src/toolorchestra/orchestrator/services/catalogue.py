@@ -1,6 +1,9 @@
 """What there is to use: models with prices and limits, tools with their state, manifests with problems."""
 
+from hashlib import sha256
 from typing import Any
+
+from pydantic import BaseModel
 
 from toolorchestra.core.errors import ModelNotFoundError, ToolOrchestraError
 from toolorchestra.core.functions import Function
@@ -68,6 +71,7 @@ def _orchestrator(orchestrator: Orchestrator) -> dict[str, Any]:
             "description": spec.description,
             "policy": f"baseline:{spec.policy.baseline}" if ref is None else f"expert:{ref.name}",
             "is_baseline": spec.policy.baseline is not None,
+            "digest": _digest(spec),
             "limits": spec.limits.model_dump(by_alias=True, exclude_none=True),
         },
     }
@@ -88,10 +92,16 @@ def _expert(expert: ExpertModel, tenant: str) -> dict[str, Any]:
             "kind": "ExpertModel",
             "description": expert.spec.description,
             "simulated": expert.spec.simulated,
+            "digest": _digest(expert.spec),
             "price_usd_per_million_tokens": price,
             "limits": {"contextTokens": expert.spec.context_tokens, "maxOutputTokens": expert.spec.max_output_tokens},
         },
     }
+
+
+def _digest(spec: BaseModel) -> str:
+    """128 bits over a manifest: who compares two answers of a model sees whether it is still the same."""
+    return sha256(spec.model_dump_json().encode()).hexdigest()[:32]
 
 
 def _price(price: Price) -> dict[str, str]:

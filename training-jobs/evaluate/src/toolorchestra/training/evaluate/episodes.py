@@ -6,9 +6,11 @@ from typing import Any, Final
 
 from toolorchestra.core.functions import Function
 from toolorchestra.core.pricing import Usage
+from toolorchestra.core.resources import Tool
 from toolorchestra.training.evaluate.benchmarks.tau2 import DialogueTask
 from toolorchestra.training.evaluate.ceilings import ceiling_of
 from toolorchestra.training.evaluate.judging import Graded
+from toolorchestra.training.evaluate.keys import Circumstances, judged_by
 from toolorchestra.training.evaluate.plan import REAL, needs_experts
 from toolorchestra.training.evaluate.records import Ceiling, Episode, ErrorKind, Expert, answer_digest, episode_key
 from toolorchestra.training.evaluate.running import Job
@@ -17,6 +19,7 @@ from toolorchestra.training.evaluate.staging import Staged
 from toolorchestra.training.evaluate.subjects import Subject
 from toolorchestra.worlds.naming import SessionName
 from toolorchestra.worlds.tasks import Task
+from toolorchestra.worlds.world import World
 
 VERSION: Final = 1  # of how episodes are played; another one plays all anew
 MAX_MESSAGE: Final = 1_000
@@ -54,20 +57,17 @@ def repeat_of(session: str | None) -> int:
     return int(number) if number.isdigit() else 0
 
 
-def entries_of(staged: Staged, *, platform: str = "") -> list[Entry]:
-    """All episodes in the order of their tasks, so that what is cut short has the same tasks of every policy.
-
-    ``platform``: where they are played, empty in memory: records of one are none of the other.
-    """
-    plan = staged.plan
+def entries_of(staged: Staged, circumstances: Circumstances | None = None) -> list[Entry]:
+    """All episodes in the order of their tasks, so that what is cut short has the same tasks of every policy."""
+    plan, around = staged.plan, circumstances or Circumstances()
     found: list[Entry] = []
     common = {stage: _stage_content(staged, stage) for stage in staged.stages}
     for subject in staged.subjects:
-        task = subject.content | {"stage": common[subject.stage]}
+        task = subject.content | {"stage": common[subject.stage]} | judged_by(plan, subject)
         for policy in policies_of(staged, subject):
             for repeat in range(plan.repeats):
-                settings = {"seed": plan.seed, "repeat": repeat, "version": VERSION, "platform": platform}
-                key = episode_key(task, {"policy": policy}, settings)
+                settings = {"seed": plan.seed, "repeat": repeat, "version": VERSION, "platform": around.platform}
+                key = episode_key(task, around.policy(policy), settings)
                 found.append(Entry(subject, policy, repeat, Job(len(found), key, subject.suite, policy)))
     return found
 
@@ -95,9 +95,15 @@ def _stage_content(staged: Staged, name: str) -> dict[str, Any]:
         "experts": [expert.spec.model_dump(mode="json", exclude={"endpoint"}) for expert in stage.experts],
         "cast": [cast.seed, cast.split],
         "world": stage.world.content_hash if stage.world else None,
-        "tools": [[tool.metadata.name, tool.spec.description] for tool in stage.tools],
+        "tools": [_tool_content(tool, stage.world) for tool in stage.tools],
         "limits": stage.limits.model_dump(mode="json"),
     }
+
+
+def _tool_content(tool: Tool, world: World | None) -> list[Any]:
+    """A world's tools are in the digest of the world, and their settings name its folder; others are their manifests."""
+    told = tool.spec.description if world else tool.spec.model_dump(mode="json")
+    return [tool.metadata.name, told]
 
 
 @dataclass(frozen=True, slots=True)

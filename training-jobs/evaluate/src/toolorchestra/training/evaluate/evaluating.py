@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from signal import Signals
 from typing import Final
 
 import httpx
@@ -13,7 +14,8 @@ from toolorchestra.training.evaluate.dialogues import Users
 from toolorchestra.training.evaluate.episodes import Entry, entries_of
 from toolorchestra.training.evaluate.errors import InvalidPlanError
 from toolorchestra.training.evaluate.http_models import HttpModels
-from toolorchestra.training.evaluate.judging import JUDGE, USER, Jury, key_of, make_jury, target_of
+from toolorchestra.training.evaluate.judging import JUDGE, USER, Jury, key_of, make_jury, require_url, target_of
+from toolorchestra.training.evaluate.keys import Circumstances
 from toolorchestra.training.evaluate.memory import MemoryPlayer
 from toolorchestra.training.evaluate.notes import notes_on
 from toolorchestra.training.evaluate.output import write_picture, write_report
@@ -26,7 +28,8 @@ from toolorchestra.training.evaluate.report import Report, build_report
 from toolorchestra.training.evaluate.running import Player, Progress, Runner
 from toolorchestra.training.evaluate.skills import skill_rows
 from toolorchestra.training.evaluate.staging import Staged, stage_plan
-from toolorchestra.training.evaluate.training import TEXT_ROUTERS, Choices, text_choices
+from toolorchestra.training.evaluate.stopping import Told
+from toolorchestra.training.evaluate.training import Choices, digest_of, lessons_of, text_choices
 
 RECORDS_NAME: Final = "episodes.jsonl"
 FEW: Final = 60  # episodes that are not worth starting processes for
@@ -41,6 +44,7 @@ class Prepared:
     users: Users
     entries: Sequence[Entry]
     choices: dict[str, Choices]
+    around: Circumstances
     notes: tuple[str, ...] = ()
 
     @property
@@ -58,11 +62,12 @@ class Outside:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The report and where it was written."""
+    """The report and where it was written. ``told``: the signal that ended it early, if one did."""
 
     report: Report
     files: tuple[Path, ...]
     folder: Path
+    told: Signals | None = None
 
 
 def quiet(*_: object) -> None:
@@ -90,29 +95,32 @@ class Evaluation:
             player = memory_player(prepared, stack)
             return await self.play(prepared, player, plugin_routes(prepared.staged))
 
-    def prepare(self, staged: Staged, outside: Outside, *, platform: str = "") -> Prepared:
+    def prepare(self, staged: Staged, outside: Outside, around: Circumstances | None = None) -> Prepared:
         """Everything that is settled before the first episode; routers learn only if something is left to play."""
-        jury, entries, notes = make_jury(staged, outside.judge), entries_of(staged, platform=platform), notes_on(staged)
-        known = set[str]() if self.fresh else {episode.key for episode in read_records(self.folder / RECORDS_NAME).episodes}
+        jury, lessons, notes = make_jury(staged, outside.judge), lessons_of(staged), notes_on(staged)
+        around = (around or Circumstances()).knowing({name: digest_of(name, staged, one) for name, one in lessons.items()})
+        entries = entries_of(staged, around)
+        recorded = () if self.fresh else read_records(self.folder / RECORDS_NAME).episodes
+        known = {episode.key for episode in recorded if episode.counts}
         missing = [entry for entry in entries if entry.job.key not in known]
-        if missing and (routers := set(TEXT_ROUTERS).intersection(self.plan.policies)):
-            self.tell(f"the routers {' and '.join(sorted(routers))} read {len(staged.subjects)} requests")
-        return Prepared(staged, jury, outside.users, entries, text_choices(staged) if missing else {}, notes)
+        if missing and lessons:
+            self.tell(f"the routers {' and '.join(sorted(lessons))} read {len(staged.subjects)} requests")
+        choices = text_choices(staged, lessons) if missing else {}
+        return Prepared(staged, jury, outside.users, entries, choices, around, notes)
 
     async def play(self, prepared: Prepared, player: Player, routes: Routes) -> Done:
         """Play what is missing, call the real tools by ``routes`` to measure them, and write the report."""
-        path = self.folder / RECORDS_NAME
-        if self.fresh:
-            path.unlink(missing_ok=True)
         jobs = [entry.job for entry in prepared.entries]
-        with RecordFile(path) as file:
-            self.tell(f"{len(jobs)} episodes, {sum(job.key in file for job in jobs)} of them recorded already")
-            recorded = await Runner(player, self.plan.limits, self.progress).run(jobs, file)
-        return report_on(prepared, recorded, self.folder, await measured(prepared.staged, recorded, routes))
+        with Told() as told:
+            with RecordFile(self.folder / RECORDS_NAME, fresh=self.fresh) as file:
+                self.tell(f"{len(jobs)} episodes, {sum(job.key in file for job in jobs)} of them recorded already")
+                recorded = await Runner(player, self.plan.limits, self.progress, told=told).run(jobs, file)
+            done = report_on(prepared, recorded, self.folder, await measured(prepared.staged, recorded, routes))
+        return replace(done, told=told.by if recorded.stopped else None)
 
 
 async def outside_models(plan: EvaluationPlan, stack: AsyncExitStack) -> Outside:
-    """Those that the plan names. Raises InvalidPlanError where a key is missing."""
+    """Those that the plan names. Raises InvalidPlanError where a key is missing, or an address is none."""
     judge = await _models(plan.judge, JUDGE, stack)
     if plan.user is None:
         return Outside(judge, Users())
@@ -122,6 +130,7 @@ async def outside_models(plan: EvaluationPlan, stack: AsyncExitStack) -> Outside
 async def _models(plan: ModelPlan | None, name: str, stack: AsyncExitStack) -> ChatModels | None:
     if plan is None:
         return None
+    require_url(plan, name)
     client = await stack.enter_async_context(httpx.AsyncClient())
     return HttpModels(client, key=key_of(plan, name))
 
@@ -130,7 +139,7 @@ def memory_player(prepared: Prepared, stack: AsyncExitStack) -> Player:
     """Processes where that pays and nothing but the plan is needed, else this process."""
     plan, width = prepared.plan, prepared.plan.limits.parallel
     if width > 1 and len(prepared.entries) > FEW and plan.judge is None and plan.user is None:
-        return stack.enter_context(ProcessPlayer(plan, prepared.choices, width))
+        return stack.enter_context(ProcessPlayer(plan, prepared.choices, width, prepared.around))
     return MemoryPlayer(prepared.staged, prepared.jury, prepared.entries, prepared.choices, users=prepared.users)
 
 

@@ -21,17 +21,21 @@ from toolorchestra.training.evaluate.evaluating import Done, Evaluation
 from toolorchestra.training.evaluate.output import JSON_NAME
 from toolorchestra.training.evaluate.plan import EvaluationPlan, parse_plan, read_plan
 from toolorchestra.training.evaluate.platform import PlatformEvaluation
+from toolorchestra.training.evaluate.stopping import GOES_ON
 from toolorchestra.training.evaluate.terminal import print_report
 
 CONFIG: Final = "TOOLORCHESTRA_CONFIG"
 TERMINATION: Final = Path("/dev/termination-log")
 DATA: Final = Path("/data")
 MAX_SUMMARY_BYTES: Final = 4_096  # what Kubernetes keeps of a termination message
-FAILURE, PARTIAL, USAGE = 1, 3, 2
+FAILURE, PARTIAL, USAGE, TOLD_TO_STOP = 1, 3, 2, 75
 
 
 def main(arguments: Sequence[str] | None = None, *, environment: Mapping[str, str] = os.environ) -> int:
-    """Returns the exit code: 0 done, 1 failed, 2 the plan is wrong, 3 it ended early (partial results are kept)."""
+    """Returns the exit code: 0 done, 1 failed, 2 the plan is wrong, 3 it ended early (partial results are kept).
+
+    75: it was told to stop, and goes on when it is started again (``EX_TEMPFAIL`` of sysexits.h).
+    """
     options = _options(arguments)
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
     try:
@@ -40,9 +44,18 @@ def main(arguments: Sequence[str] | None = None, *, environment: Mapping[str, st
     except ToolOrchestraError as error:
         sys.stderr.write(f"error: {error}\n")
         return USAGE if isinstance(error, InvalidPlanError) else FAILURE
+    except KeyboardInterrupt:  # before anything was played, or after a second Ctrl-C
+        return _told()
     print_report(done.report, console)
     _leave(done, options.summary)
+    if done.told:
+        return _told()
     return PARTIAL if done.report.partial else 0
+
+
+def _told() -> int:
+    sys.stderr.write(f"{GOES_ON}\n")
+    return TOLD_TO_STOP
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from toolorchestra.core.chat import ChatModels
 from toolorchestra.core.errors import InvalidRequestError
@@ -129,6 +130,17 @@ def target_of(plan: ModelPlan, name: str) -> ExpertTarget:
     body = {"apiVersion": API_VERSION, "kind": "ExpertModel", "metadata": {"name": name}, "spec": spec}
     expert = ExpertModel.model_validate(body)
     return ExpertTarget(namespace="default", name=name, spec=expert.spec, base_url=plan.base_url)
+
+
+def require_url(plan: ModelPlan, name: str) -> None:
+    """Raises InvalidPlanError where such a model's address is none, before every episode fails by it."""
+    found = urlsplit(plan.base_url)
+    if found.scheme not in ("http", "https") or not found.hostname:
+        raise InvalidPlanError(
+            f"{name}.base_url: {plan.base_url!r} is no web address",
+            param=f"{name}.base_url",
+            hint="write it as in http://localhost:8000/v1",
+        )
 
 
 def key_of(plan: ModelPlan, name: str) -> str | None:

@@ -22,7 +22,7 @@ from toolorchestra.training.evaluate.episodes import Entry, Observed, count_call
 from toolorchestra.training.evaluate.judging import Graded, Jury
 from toolorchestra.training.evaluate.real_tools import PluginExecutor
 from toolorchestra.training.evaluate.records import Episode, ErrorKind
-from toolorchestra.training.evaluate.running import Job, Player
+from toolorchestra.training.evaluate.running import Job, Player, first_of
 from toolorchestra.training.evaluate.stages import Stage
 from toolorchestra.training.evaluate.staging import Staged
 from toolorchestra.training.evaluate.subjects import Subject
@@ -58,8 +58,11 @@ class MemoryPlayer(Player):
             return record(self.staged, entry, await self._observe(entry))
         except DeniedError as error:
             return failed(self.staged, entry, ErrorKind.BUDGET, error.message)
-        except ToolOrchestraError as error:
-            return failed(self.staged, entry, ErrorKind.ENVIRONMENT, str(error))
+        except (ToolOrchestraError, ExceptionGroup) as error:  # a group where calls of a turn ran side by side
+            first = first_of(error)
+            if not isinstance(first, ToolOrchestraError):
+                raise
+            return failed(self.staged, entry, ErrorKind.ENVIRONMENT, str(first))
 
     async def _observe(self, entry: Entry) -> Observed:
         subject, stage = entry.subject, self.staged.stages[entry.subject.stage]

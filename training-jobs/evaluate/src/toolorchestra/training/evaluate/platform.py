@@ -5,12 +5,12 @@ Routers and simulated experts are served by this process, and the platform's Exp
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import httpx
 import yaml
@@ -27,7 +27,9 @@ from toolorchestra.training.evaluate.dialogues import Messages, converse
 from toolorchestra.training.evaluate.episodes import Entry, Observed, failed, policies_on, record, repeat_of
 from toolorchestra.training.evaluate.errors import InvalidPlanError
 from toolorchestra.training.evaluate.evaluating import Done, Evaluation, Prepared, outside_models
-from toolorchestra.training.evaluate.judging import Graded
+from toolorchestra.training.evaluate.judging import Graded, make_jury
+from toolorchestra.training.evaluate.keys import Circumstances
+from toolorchestra.training.evaluate.plan import REAL
 from toolorchestra.training.evaluate.real_skills import platform_routes
 from toolorchestra.training.evaluate.records import Episode, ErrorKind
 from toolorchestra.training.evaluate.remote import Address, RefusedError, ask, client_of
@@ -35,6 +37,7 @@ from toolorchestra.training.evaluate.running import Job, Player
 from toolorchestra.training.evaluate.serving import ModelServer
 from toolorchestra.training.evaluate.stages import MONOLITH, ORCHESTRATOR
 from toolorchestra.training.evaluate.staging import Staged, stage_plan
+from toolorchestra.training.evaluate.training import Choices
 from toolorchestra.worlds.errors import BrokenToolError
 from toolorchestra.worlds.serving import calls_of
 from toolorchestra.worlds.simulation.user import ASK_USER_TOOL, SimulatedUser
@@ -44,7 +47,6 @@ MANIFESTS: Final = "manifests"
 READY_S: Final = 120.0
 POLL_S: Final = 0.5
 MOST_QUESTIONS: Final = 12  # of one run to its user
-NAME: Final = "platform"
 
 
 class Connect(Protocol):
@@ -83,14 +85,17 @@ class PlatformEvaluation(Evaluation):
         async with AsyncExitStack() as stack:
             server = stack.enter_context(ModelServer(hall.find, hall.names))
             staged = stage_plan(self.plan, base_url=server.url, namespace=self.plan.platform.namespace)
-            prepared = self.prepare(staged, await outside_models(self.plan, stack), platform=NAME)
-            hall.open(prepared)
+            outside = await outside_models(self.plan, stack)
+            make_jury(staged, outside.judge)  # what is wrong with it is told before a platform is started
+            hall.open(staged)
             manifests = write_manifests(staged, self.folder / MANIFESTS)
             self.tell(f"{manifests} manifests in {self.folder / MANIFESTS}")
             address = await stack.enter_async_context(connect(self.folder / MANIFESTS, server.address))
             self.tell(f"plays on the platform at {address.url}")
             client = await stack.enter_async_context(client_of(address, self.plan.limits.parallel))
-            await wait_until_offered(client, staged)
+            offered = await wait_until_offered(client, staged)
+            prepared = self.prepare(staged, outside, Circumstances(address.name, behind(self.plan.policies, offered)))
+            hall.teach(prepared.choices)
             width = self.plan.limits.parallel
             return await self.play(prepared, PlatformPlayer(prepared, client, width), await platform_routes(client, width))
 
@@ -100,14 +105,20 @@ class Hall:
 
     def __init__(self) -> None:
         self._companies: dict[int, Company] = {}
-        self._prepared: Prepared | None = None
+        self._staged: Staged | None = None
+        self._choices: Mapping[str, Choices] = {}
         self._targets: dict[str, tuple[str, ExpertTarget]] = {}  # by model: the stage, and the model itself
 
-    def open(self, prepared: Prepared) -> None:
+    def teach(self, choices: Mapping[str, Choices]) -> None:
+        """What the text-only routers chose."""
+        self._choices = choices
+        self._companies.clear()
+
+    def open(self, staged: Staged) -> None:
         """From now on these are served."""
-        self._prepared = prepared
-        for stage in prepared.staged.stages.values():
-            for resource in stage.resources(policies_on(prepared.staged, stage.name)):
+        self._staged = staged
+        for stage in staged.stages.values():
+            for resource in stage.resources(policies_on(staged, stage.name)):
                 if isinstance(resource, ExpertModel):
                     spec, name = resource.spec, resource.metadata.name
                     target = ExpertTarget(namespace=stage.namespace, name=name, spec=spec, base_url=stage.base_url)
@@ -119,16 +130,16 @@ class Hall:
 
     def find(self, model: str, session: str | None) -> tuple[ChatModels, ExpertTarget]:
         """Who plays a model in a session. Raises NotFoundError."""
-        if self._prepared is None or model not in self._targets:
+        if self._staged is None or model not in self._targets:
             raise NotFoundError(f"the model {model!r} is not served here", param="model")
         stage, target = self._targets[model]
-        company = self._company(self._prepared, repeat_of(session))
+        company = self._company(self._staged, repeat_of(session))
         experts = company.experts[stage]
         return (experts if model in experts.cast.names else company.routers), target
 
-    def _company(self, prepared: Prepared, repeat: int) -> Company:
+    def _company(self, staged: Staged, repeat: int) -> Company:
         if repeat not in self._companies:
-            self._companies[repeat] = Company(prepared.staged, prepared.choices, prepared.plan.seed + repeat)
+            self._companies[repeat] = Company(staged, self._choices, staged.plan.seed + repeat)
         return self._companies[repeat]
 
 
@@ -149,15 +160,19 @@ def _manifest(resource: Resource) -> dict[str, Any]:
     return resource.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
-async def wait_until_offered(client: httpx.AsyncClient, staged: Staged, *, most_s: float = READY_S) -> None:
-    """Wait until the platform offers every policy. Raises UnavailableError with what is missing."""
+Offered: TypeAlias = Mapping[str, Any]  # what a platform tells about each of its models, by name
+
+
+async def wait_until_offered(client: httpx.AsyncClient, staged: Staged, *, most_s: float = READY_S) -> Offered:
+    """Wait until the platform offers every policy; all that it offers. Raises UnavailableError with what is missing."""
     wanted = {stage.model(policy) for stage in staged.stages.values() for policy in policies_on(staged, stage.name)}
     deadline = asyncio.get_running_loop().time() + most_s
     while True:
         body = await ask(client, "GET", "/v1/models")
-        missing = wanted - {str(model["id"]) for model in body["data"]}
+        offered = {str(model["id"]): model.get("toolorchestra", {}) for model in body["data"]}
+        missing = wanted - offered.keys()
         if not missing:
-            return
+            return offered
         if asyncio.get_running_loop().time() > deadline:
             break
         await asyncio.sleep(POLL_S)
@@ -165,6 +180,17 @@ async def wait_until_offered(client: httpx.AsyncClient, staged: Staged, *, most_
         f"the platform does not offer {min(missing)!r}, and {len(missing) - 1} more of {len(wanted)}",
         hint=f"apply the folder {MANIFESTS} to it; `toolorchestra models` lists what it offers",
     )
+
+
+def behind(policies: Iterable[str], offered: Offered) -> dict[str, list[Any]]:
+    """What a platform has under the names of its own managers, so that what is played anew is what was changed there."""
+    found: dict[str, list[Any]] = {}
+    for policy in policies:
+        if policy.startswith(REAL):
+            about = offered.get(policy.partition(":")[2], {})
+            manager = str(about.get("policy", "")).removeprefix("expert:")  # of an Orchestrator
+            found[policy] = [about, offered.get(manager)]
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,10 @@ from typing import Final, Self
 from typing_extensions import override
 
 from toolorchestra.core.errors import UnavailableError
+from toolorchestra.training.evaluate.beside import deaf_to_ctrl_c, end_with_parent
 from toolorchestra.training.evaluate.episodes import entries_of
 from toolorchestra.training.evaluate.judging import make_jury
+from toolorchestra.training.evaluate.keys import Circumstances
 from toolorchestra.training.evaluate.memory import MemoryPlayer
 from toolorchestra.training.evaluate.plan import EvaluationPlan
 from toolorchestra.training.evaluate.records import Episode
@@ -39,15 +41,14 @@ _PROCESS: Final = _Process()
 
 
 class ProcessPlayer(Player):
-    """``with ProcessPlayer(plan, choices, width) as player``: so many processes, started when they are needed."""
+    """``with ProcessPlayer(plan, choices, width, around) as player``: so many processes, started when they are needed."""
 
     batch = BATCH
 
-    def __init__(self, plan: EvaluationPlan, choices: Mapping[str, Choices], width: int) -> None:
+    def __init__(self, plan: EvaluationPlan, choices: Mapping[str, Choices], width: int, around: Circumstances) -> None:
         self.width = width
-        self._pool = ProcessPoolExecutor(
-            width, mp_context=get_context("spawn"), initializer=_begin, initargs=(plan.model_dump_json(), dict(choices))
-        )
+        given = (plan.model_dump_json(), dict(choices), around)
+        self._pool = ProcessPoolExecutor(width, mp_context=get_context("spawn"), initializer=_begin, initargs=given)
 
     def __enter__(self) -> Self:
         return self
@@ -60,7 +61,9 @@ class ProcessPlayer(Player):
         """Raises UnavailableError when a process died."""
         loop = asyncio.get_running_loop()
         try:
-            lines = await loop.run_in_executor(self._pool, _play, [job.number for job in jobs])
+            with deaf_to_ctrl_c():  # the pool starts a process here where one is missing
+                playing = loop.run_in_executor(self._pool, _play, [job.number for job in jobs])
+            lines = await playing
         except BrokenProcessPool as error:
             raise UnavailableError(
                 "a process that played episodes was ended from outside",
@@ -69,10 +72,11 @@ class ProcessPlayer(Player):
         return [Episode.model_validate_json(line) for line in lines]
 
 
-def _begin(plan_json: str, choices: Mapping[str, Choices]) -> None:
+def _begin(plan_json: str, choices: Mapping[str, Choices], around: Circumstances) -> None:
+    end_with_parent()
     plan = EvaluationPlan.model_validate_json(plan_json)
     staged = stage_plan(plan)
-    _PROCESS.player = MemoryPlayer(staged, make_jury(staged), entries_of(staged), choices)
+    _PROCESS.player = MemoryPlayer(staged, make_jury(staged), entries_of(staged, around), choices)
     gc.freeze()  # what was staged stays to the end; looking through it again and again takes a fifth of the time
 
 

@@ -1,13 +1,14 @@
 """What an evaluation remembers: one record per episode, appended to a file as soon as it is known.
 
 A record's key is a digest of the task, the policy and the settings, so that a second start does only what is missing and a
-changed task or prompt is evaluated anew. A process may die at any moment: a torn last line is cut off and done again.
+changed task or prompt is evaluated anew. What failed through its environment is played again, and the newer record counts. A
+process may die at any moment: a torn last line is cut off and done again.
 """
 
 import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from enum import StrEnum
 from hashlib import blake2b
 from io import BufferedRandom
@@ -116,19 +117,23 @@ def answer_digest(answer: str) -> str:
 
 
 class Recorded(Frozen):
-    """The content of a file of records. ``stopped``: the last attempt did not finish. ``torn``: bytes of a torn last line."""
+    """The content of a file of records. ``stopped``: the last attempt did not finish. ``torn``: bytes of a torn last line.
+
+    ``replaced`` are failures of the environment that were played again: they took money and say nothing else.
+    """
 
     episodes: tuple[Episode, ...] = ()
     stopped: Stopped | None = None
     torn: int = 0
+    replaced: tuple[Episode, ...] = ()
 
     @property
     def spent_nano_usd(self) -> NanoUsd:
-        return sum(episode.cost_nano_usd for episode in self.episodes)
+        return sum(episode.cost_nano_usd for episode in (*self.episodes, *self.replaced))
 
 
 def read_records(path: Path) -> Recorded:
-    """Read a file; a missing one holds nothing. Of equal keys the first counts.
+    """Read a file; a missing one holds nothing. Of equal keys the first counts that did not fail through its environment.
 
     Raises InvalidRecordsError for a line that is no record, unless it is the last one and has no line end.
     """
@@ -136,16 +141,28 @@ def read_records(path: Path) -> Recorded:
         return Recorded()
     *lines, tail = path.read_bytes().split(b"\n")
     episodes: dict[str, Episode] = {}
+    replaced: list[Episode] = []
     stopped: Stopped | None = None
     for number, text in enumerate(lines, start=1):
         match _parse(path, number, text):
             case Episode() as episode:
-                episodes.setdefault(episode.key, episode)
+                _keep(episode, episodes, replaced)
             case Stopped() as stopped:
                 pass
             case Finished():
                 stopped = None
-    return Recorded(episodes=tuple(episodes.values()), stopped=stopped, torn=len(tail))
+    return Recorded(episodes=tuple(episodes.values()), stopped=stopped, torn=len(tail), replaced=tuple(replaced))
+
+
+def _keep(episode: Episode, known: dict[str, Episode], replaced: list[Episode]) -> bool:
+    """Whether a record is kept: it is the first of its key, or those before failed through their environment."""
+    before = known.get(episode.key)
+    if before is not None:
+        if before.counts:
+            return False
+        replaced.append(known.pop(episode.key))  # so that the newest record stands last
+    known[episode.key] = episode
+    return True
 
 
 def _parse(path: Path, number: int, text: bytes) -> Episode | Stopped | Finished:
@@ -160,15 +177,17 @@ def _parse(path: Path, number: int, text: bytes) -> Episode | Stopped | Finished
 
 
 class RecordFile:
-    """A file of records, open for appending by one process. Use as a context manager.
+    """A file of records, open for appending by one process. Use as a context manager. ``fresh``: without what it held.
 
     Raises ConflictError while another process has it, InvalidRecordsError for a broken line.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, fresh: bool = False) -> None:
         self._path = path
+        self._fresh = fresh
         self._file: BufferedRandom | None = None
         self._known: dict[str, Episode] = {}
+        self._replaced: list[Episode] = []
         self.recorded = Recorded()
 
     def __enter__(self) -> Self:
@@ -176,6 +195,8 @@ class RecordFile:
         file = self._path.open("a+b")
         try:
             self._lock(file)
+            if self._fresh:
+                file.truncate(0)  # only now: before, the records may be those of an evaluation that is running
             self.recorded = read_records(self._path)
             if self.recorded.torn:
                 file.truncate(self._path.stat().st_size - self.recorded.torn)
@@ -184,6 +205,7 @@ class RecordFile:
             raise
         self._file = file
         self._known = {episode.key: episode for episode in self.recorded.episodes}
+        self._replaced = list(self.recorded.replaced)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -193,7 +215,8 @@ class RecordFile:
             self._file = None
 
     def __contains__(self, key: str) -> bool:
-        return key in self._known
+        """Whether there is a record that counts: the episode need not be played again."""
+        return key in self._known and self._known[key].counts
 
     @property
     def episodes(self) -> tuple[Episode, ...]:
@@ -201,14 +224,22 @@ class RecordFile:
         return tuple(self._known.values())
 
     def append(self, episode: Episode) -> None:
-        """Keep a record; a second one of the same key is not kept."""
-        if episode.key not in self._known:
-            self._known[episode.key] = episode
+        """Keep a record; a second one of the same key is kept only where the first failed through its environment."""
+        if _keep(episode, self._known, self._replaced):
             self._write(episode)
 
-    def stop(self, reason: str, *, planned: int) -> Stopped:
-        """Mark that this start ends early."""
-        stopped = Stopped(reason=reason, done=len(self._known), planned=planned)
+    def of(self, keys: Container[str]) -> tuple[Episode, ...]:
+        """The records of these keys; those of other plans in the same file are left out."""
+        return tuple(episode for episode in self._known.values() if episode.key in keys)
+
+    def spent_nano_usd(self, keys: Container[str]) -> NanoUsd:
+        """What episodes of these keys took so far, with those that were played again."""
+        paid = (*self._known.values(), *self._replaced)
+        return sum(episode.cost_nano_usd for episode in paid if episode.key in keys)
+
+    def stop(self, reason: str, *, planned: int, done: int | None = None) -> Stopped:
+        """Mark that this start ends early. ``done``: episodes of its plan that are recorded; default: all that are."""
+        stopped = Stopped(reason=reason, done=len(self._known) if done is None else done, planned=planned)
         self._write(stopped)
         return stopped
 

@@ -8,14 +8,21 @@ import httpx
 from toolorchestra.core.errors import UpstreamError
 
 REQUEST_S: Final = 900.0
+OWN: Final = "platform"  # one that is started for an evaluation is always the same
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A platform and the key to it."""
+    """A platform and the key to it. ``own``: it was started for this evaluation, on whatever port is free."""
 
     url: str
     key: str
+    own: bool = False
+
+    @property
+    def name(self) -> str:
+        """What tells it from others in the keys of records."""
+        return OWN if self.own else self.url.rstrip("/")
 
 
 class RefusedError(UpstreamError):

@@ -7,7 +7,7 @@ It is written as JSON, as one HTML page without outside resources, and as tables
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
 from importlib.metadata import version
 from typing import Any, Final
@@ -135,17 +135,22 @@ class Report:
 def build_report(recorded: Recorded, plan: Plan, *, skills: Sequence[SkillRow] = ()) -> Report:
     """The report of the records; ``skills`` are those of simulated experts, and of real tools.
 
-    Raises InvalidPlanError when the plan names a policy without records, or there are none.
+    Raises InvalidPlanError when the plan names a policy without records, or there are none; what ended early has a report of
+    what there is.
     """
     by_policy = _by_policy(recorded.episodes)
-    _check(plan, by_policy)
+    declared = plan
+    if recorded.stopped:
+        plan = _possible(plan, by_policy)
+    else:
+        _check(plan, by_policy)
     comparisons = _comparisons(by_policy, plan)
     return Report(
         title=plan.title,
         partial=recorded.stopped,
         simulated=sum(episode.simulated for episode in recorded.episodes),
         notes=(*_notes(recorded, by_policy, comparisons), *plan.notes),
-        gate=_gate(plan, recorded, comparisons),
+        gate=_gate(declared, recorded, comparisons),
         comparisons=comparisons,
         policies=_policies(recorded, by_policy, plan),
         parts=tuple(part_rows(by_policy)),
@@ -209,6 +214,15 @@ def _check(plan: Plan, by_policy: Mapping[str, Sequence[Episode]]) -> None:
         wanted = getattr(plan, name)
         if wanted is not None and wanted not in by_policy:
             raise InvalidPlanError(f"no episode is of {wanted!r}", param=name, hint=f"recorded are {', '.join(by_policy)}")
+
+
+def _possible(plan: Plan, by_policy: Mapping[str, Sequence[Episode]]) -> Plan:
+    """The plan without the policies that have no episode yet."""
+
+    def known(name: str | None) -> str | None:
+        return name if name in by_policy else None
+
+    return replace(plan, gate=None, policy=known(plan.policy), baseline=known(plan.baseline), untrained=known(plan.untrained))
 
 
 def _policies(recorded: Recorded, by_policy: Mapping[str, list[Episode]], plan: Plan) -> tuple[PolicyFigures, ...]:
@@ -287,7 +301,9 @@ def _gate_failures(plan: Plan, gate: Gate, recorded: Recorded, comparisons: Sequ
         yield "the evaluation is partial"
     for policy in (plan.policy, plan.baseline):
         counts = [episode.counts for episode in recorded.episodes if episode.policy == policy]
-        if (lost := counts.count(False) / len(counts)) > gate.max_lost:
+        if not any(counts):
+            yield f"no episode of {policy} counts"
+        elif (lost := counts.count(False) / len(counts)) > gate.max_lost:
             yield f"{lost:.1%} of the episodes of {policy} failed through their environment; the limit is {gate.max_lost:.1%}"
     primary = next((one for one in comparisons if one.primary), None)
     if primary is None:

@@ -1,9 +1,11 @@
 """From a plan to its stages and subjects: every folder and file of it is read here, before anything is played."""
 
+import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import blake2b
 
 from toolorchestra.core.errors import ToolOrchestraError
 from toolorchestra.core.resources import Tool
@@ -57,7 +59,7 @@ def stage_plan(plan: EvaluationPlan, *, base_url: str = UNUSED_URL, namespace: s
     subjects: list[Subject] = []
     for suite in plan.suites:
         try:
-            subjects.extend(builder.suite(suite))
+            subjects.extend(_once(suite, builder.suite(suite)))
         except ToolOrchestraError as error:
             error.message = f"suite {suite.label}: {error.message}"
             raise
@@ -74,6 +76,19 @@ def _check_experts(staged: Staged) -> None:
         if policy.startswith(MONOLITH) and policy not in {*known, EVERY}:
             hint = f"with cast.seed {staged.plan.cast.seed} there are {', '.join(sorted(known))}"
             raise InvalidPlanError(f"{where}: there is no {policy!r}", param=where, hint=hint)
+
+
+def _once(suite: Suite, subjects: Iterable[Subject]) -> Iterator[Subject]:
+    """Each subject of a suite. Raises InvalidPlanError for one that stands twice: nothing would tell its records apart."""
+    seen: set[bytes] = set()
+    for subject in subjects:
+        content = blake2b(json.dumps([subject.stage, subject.content], sort_keys=True).encode(), digest_size=16).digest()
+        if content in seen:
+            field_name = "suites.folders" if isinstance(suite, Worlds) else "suites.file"
+            hint = "name each folder once, and leave out a copy of another one"
+            raise InvalidPlanError(f"the task {subject.id!r} stands twice", param=field_name, hint=hint)
+        seen.add(content)
+        yield subject
 
 
 class _Builder:

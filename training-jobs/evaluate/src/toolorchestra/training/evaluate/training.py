@@ -1,10 +1,12 @@
 """What text-only routers learn from: requests of training tasks, and which experts are right on them, by simulation."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -27,7 +29,8 @@ from toolorchestra.worlds.questions import QuestionTask, read_questions
 from toolorchestra.worlds.simulation.drawing import is_right
 from toolorchestra.worlds.tasks import Task
 
-TEXT_ROUTERS: Final = ("lexical", "embedding")
+LEXICAL, EMBEDDING = TEXT_ROUTERS = ("lexical", "embedding")
+Lesson: TypeAlias = Sequence[Task | QuestionTask]
 _Item = TypeVar("_Item", Task, QuestionTask)
 LEAST: Final = 20  # requests to learn from; fewer teach nothing
 EMBEDDED: Final = 150  # requests that the embedding router learns from: a sentence takes some 50 ms of a core
@@ -47,32 +50,47 @@ class Choices:
         return False
 
 
-def text_choices(staged: Staged) -> dict[str, Choices]:
-    """The choices of the text-only routers that the plan names. Raises MissingEmbedderError."""
+def lessons_of(staged: Staged) -> dict[str, Lesson]:
+    """What each text-only router that the plan names learns from. Raises InvalidWorldError."""
     wanted = [name for name in staged.plan.policies if name in TEXT_ROUTERS]
-    if not wanted:
-        return {}
-    learned = training_set(staged.plan)
-    return {name: _choices(staged, _vectors(name, staged, learned), lesson_of(name, learned)) for name in wanted}
+    learned = training_set(staged.plan) if wanted else []
+    return {name: lesson_of(name, learned) for name in wanted}
 
 
-def lesson_of(name: str, learned: Sequence[Task | QuestionTask]) -> Sequence[Task | QuestionTask]:
+def digest_of(name: str, staged: Staged, lesson: Lesson) -> str:
+    """128 bits over all that a router's choices follow from beside the request and the experts it may ask."""
+    words = _corpus(staged, lesson) if name == LEXICAL else ()
+    content = json.dumps([[task.model_dump(mode="json", exclude={"split"}) for task in lesson], words], sort_keys=True)
+    return blake2b(content.encode(), digest_size=16).hexdigest()
+
+
+def text_choices(staged: Staged, lessons: Mapping[str, Lesson]) -> dict[str, Choices]:
+    """The choices of the text-only routers that learn these lessons. Raises MissingEmbedderError."""
+    return {name: _choices(staged, _vectors(name, staged, lesson), lesson) for name, lesson in lessons.items()}
+
+
+def lesson_of(name: str, learned: Lesson) -> Lesson:
     """What a router learns from, drawn evenly where that is less than all."""
-    if name != "embedding" or len(learned) <= EMBEDDED:
+    if name != EMBEDDING or len(learned) <= EMBEDDED:
         return learned
     return [learned[place * len(learned) // EMBEDDED] for place in range(EMBEDDED)]
 
 
-def _vectors(name: str, staged: Staged, learned: Sequence[Task | QuestionTask]) -> Vectors:
-    if name == "embedding":
+def _vectors(name: str, staged: Staged, learned: Lesson) -> Vectors:
+    if name == EMBEDDING:
         width = staged.plan.limits.parallel
         return Embeddings(lambda texts: embed_beside(texts, width))
+    return TfIdf(_corpus(staged, learned))
+
+
+def _corpus(staged: Staged, learned: Lesson) -> tuple[str, ...]:
+    """The texts by which words are rare or not: without any to learn from those that are played."""
     described = [card.description for stage in staged.stages.values() for card in stage.cards.values()]
     openings = [opening_of(task) for task in learned] or [subject.opening for subject in staged.subjects]
-    return TfIdf((*described, *openings))
+    return (*described, *openings)
 
 
-def _choices(staged: Staged, vectors: Vectors, learned: Sequence[Task | QuestionTask]) -> Choices:
+def _choices(staged: Staged, vectors: Vectors, learned: Lesson) -> Choices:
     described = [card.description for stage in staged.stages.values() for card in stage.cards.values()]
     vectors.rows([*described, *(subject.opening for subject in staged.subjects), *map(opening_of, learned)])
     router = TextRouter(vectors, _classifier(staged, vectors, learned))
@@ -89,7 +107,7 @@ def _beginning(opening: str, cards: Iterable[Card]) -> Situation:
     return Situation(opening, "", (), tuple(cards), frozenset())
 
 
-def _classifier(staged: Staged, vectors: Vectors, learned: Sequence[Task | QuestionTask]) -> Classifier | None:
+def _classifier(staged: Staged, vectors: Vectors, learned: Lesson) -> Classifier | None:
     if len(learned) < LEAST:
         return None
     cast = cast_of(staged.plan.cast, Variant.PLAIN)

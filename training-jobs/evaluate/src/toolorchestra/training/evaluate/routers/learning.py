@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolorchestra.core.errors import NotFoundError
+from toolorchestra.training.evaluate.beside import deaf_to_ctrl_c, end_with_parent
 from toolorchestra.training.evaluate.routers.choosing import by_price
 from toolorchestra.training.evaluate.routers.situation import Situation
 
@@ -126,8 +127,11 @@ def embed_beside(texts: Sequence[str], width: int) -> NDArray[np.float32]:
         return embedder.embed(texts)
     order = sorted(range(len(texts)), key=lambda place: len(texts[place]))  # so that each process gets long and short ones
     parts = [order[start::width] for start in range(width)]
-    with _one_thread_each(), ProcessPoolExecutor(width, mp_context=get_context("spawn")) as pool:
-        found = list(pool.map(_embed, [[texts[place] for place in part] for part in parts]))
+    context = get_context("spawn")
+    with _one_thread_each(), ProcessPoolExecutor(width, mp_context=context, initializer=end_with_parent) as pool:
+        with deaf_to_ctrl_c():
+            embedded = pool.map(_embed, [[texts[place] for place in part] for part in parts])
+        found = list(embedded)
     rows: NDArray[np.float32] = np.zeros((len(texts), found[0].shape[1]), dtype=np.float32)
     for part, some in zip(parts, found, strict=True):
         rows[part] = some
