@@ -100,7 +100,9 @@ def test_the_resources_of_kserve_and_kueue_can_be_installed(api_server: LocalCon
         api_server.kubectl("apply", "--server-side", "-f", crds)
 
     wait_for("they are served", lambda: api_server.kubectl.succeeds("get", "inferenceservices,workloads.kueue.x-k8s.io", "-A"))
-    assert "minReplicas" in api_server.kubectl("explain", "inferenceservice.spec.predictor.minReplicas")
+    explained = ("explain", "inferenceservice.spec.predictor.minReplicas")
+    wait_for("they are described", lambda: api_server.kubectl.succeeds(*explained))  # a moment after they are served
+    assert "minReplicas" in api_server.kubectl(*explained)
 
 
 def test_no_process_is_left_when_the_parent_is_killed() -> None:
