@@ -20,11 +20,13 @@ from toolorchestra.core.pages import css
 from toolorchestra.training.grpo.assembly import grouping_of
 from toolorchestra.training.grpo.checkpoints import load
 from toolorchestra.training.grpo.curves import HEIGHT, WIDTH, Curve, curve_svg
+from toolorchestra.training.grpo.gating import route_score
 from toolorchestra.training.grpo.launching import own_command
 from toolorchestra.training.grpo.report_page import METRICS, REPORT
 from toolorchestra.training.grpo.rollouts import Engine
 from toolorchestra.training.grpo.settings import ModelSettings, TrainingSettings, check_settings
 from toolorchestra.training.grpo.tiny.probing import expert_share, probe
+from toolorchestra.training.grpo.tiny.routes import Draw
 from toolorchestra.training.grpo.tiny.seeding import lean_seed
 
 EXAMPLE: Final = Path("training-jobs/grpo/examples/tiny.yaml")
@@ -66,7 +68,11 @@ def figures(document: dict[str, Any], folder: Path) -> dict[str, Any]:
     if report["model"] is not None and settings.gate is not None:
         engine = engine_of(settings, report["model"])
         found["probes"] = probe(engine, settings.gate.seed).document()
-        found["expert_share"] = expert_share(engine, settings.gate.seed)
+        lists = Draw(settings.gate.seed, held_out=True, lone_expert=True)
+        found["one_expert"] = {
+            **route_score(engine, lists, settings.gate.tasks).document(),
+            "share": expert_share(engine, lists),
+        }
     return found
 
 
@@ -79,7 +85,7 @@ def lean(document: dict[str, Any], folder: Path) -> float:
     """Make the seed that asks the expert; how often it does."""
     lean_seed(Path(yaml.safe_load(EXAMPLE.read_text())["model"]["path"]), folder, EXPERT)
     settings = check_settings(document, where="the seed that asks the expert")
-    return expert_share(engine_of(settings, str(folder)), LEANING_SEED)
+    return expert_share(engine_of(settings, str(folder)), Draw(LEANING_SEED, held_out=True, lone_expert=True))
 
 
 def smoothed(folder: Path) -> list[tuple[int, float]]:

@@ -52,9 +52,9 @@ def probe(engine: Engine, seed: int, tasks: int = TASKS) -> Probes:
     )
 
 
-def expert_share(engine: Engine, seed: int, tasks: int = EXPERT_TASKS) -> float:
-    """How many of so many unseen tasks, each with one expert of rare things, are given to it first, at temperature 1."""
-    drawn = [Draw(seed, held_out=True, lone_expert=True).task(number) for number in range(tasks)]
+def expert_share(engine: Engine, draw: Draw, tasks: int = EXPERT_TASKS) -> float:
+    """How many of so many tasks are given to an expert of rare things first, at temperature 1."""
+    drawn = [draw.task(number) for number in range(tasks)]
     seats = [Seat(scene_of(task), seed=number) for number, task in enumerate(drawn)]
     parts = [seats[start : start + AT_ONCE] for start in range(0, tasks, AT_ONCE)]
     episodes = [episode for part in parts for episode in asyncio.run(engine.play(part))]
