@@ -97,10 +97,10 @@ def test_frames_under_its_published_names_may_be_json_lines_too(write):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("Prompt\tAnswer\nWhy?\n", "line 2: Answer: Input should be a valid string"),
+        ("Prompt\tAnswer\nWhy?\n", "line 2: Answer: must be text"),
         ("Prompt\tAnswer\nWhy?\tSo\tmore\n", "line 2, columns: there are more than the first line names"),
         ('Prompt\tAnswer\nWhy?\tSo\n"Why\n', "line 3, columns: not a row of a table"),
-        ("Question\tAnswer\nWhy?\tSo\n", "line 2: Prompt: Field required (each record needs at least `Prompt` or `question`"),
+        ("Question\tAnswer\nWhy?\tSo\n", "line 2: Prompt: required; add it (each record needs at least `Prompt` or `question`"),
         ("Prompt\tAnswer\twiki_links\nWhy?\tSo\thttps://a\n", "line 2: wiki_links: expected a list, or its text"),
         ("Prompt\tAnswer\n", "holds no records"),
     ],

@@ -42,7 +42,7 @@ def test_a_plan_needs_suites_and_policies_and_nothing_else(tmp_path):
         ({"report": {"policy": "golden", "baseline": "golden"}}, "report.baseline: it is report.policy itself"),
         ({"report": {"run_link": "javascript:{run_id}"}}, "report.run_link: write an address that begins with one of https://"),
         ({"report": {"run_link": "https://x/{runid}"}}, "report.run_link: write an address that begins with one of https://"),
-        ({"colour": "red"}, "colour: there is no such field; check its spelling"),
+        ({"colour": "red"}, "colour: unknown field; check its spelling"),
         ({"title": None}, "title: must be text"),
         ({"seed": 1.5}, "seed: must be a whole number"),
         ({"judge": {"model": "m"}}, "judge.base_url: required; add it"),

@@ -73,7 +73,7 @@ def test_every_way_to_tear_the_last_line_can_be_resumed(path):
         ('{"kind": "episode", "suite": "x"}', "key: required"),
         ('{"kind": "other"}', "no 'kind' is 'other'; write one of 'episode'"),
         (json.dumps({"kind": "episode"} | FULL.model_dump(mode="json") | {"cost_nano_usd": -1}), "cost_nano_usd"),
-        (json.dumps({"kind": "episode"} | FULL.model_dump(mode="json") | {"sucess": True}), "sucess: there is no such field"),
+        (json.dumps({"kind": "episode"} | FULL.model_dump(mode="json") | {"sucess": True}), "sucess: unknown field"),
         ("", "Invalid JSON"),
     ],
 )

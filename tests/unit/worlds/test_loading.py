@@ -158,7 +158,7 @@ def test_a_fact_of_another_kind_is_named_by_line_and_field(folder, kind, value, 
 
 def test_a_task_has_an_id(folder):
     (folder / "tasks.jsonl").write_text(write_line(task()).replace("library-1", ""))
-    with pytest.raises(InvalidWorldError, match=r"tasks\.jsonl:1: id: is empty; write it"):
+    with pytest.raises(InvalidWorldError, match=r"tasks\.jsonl:1: id: must not be empty"):
         list(load_tasks(folder))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pydantic import ValidationError
 
 from toolorchestra.core.errors import InvalidRequestError, ToolOrchestraError
-from toolorchestra.core.resources.manifest import message_of
+from toolorchestra.core.problems import words_of
 
 MAX_PROBLEMS = 5
 
@@ -41,5 +41,4 @@ def mistakes_of(error: ValidationError) -> Iterator[str]:
     """The first problems that pydantic found in what a person wrote, as ``field: what is wrong and what to do``."""
     for problem in error.errors(include_url=False)[:MAX_PROBLEMS]:
         place = ".".join(map(str, problem["loc"]))
-        words = "is empty; write it" if problem["type"] == "string_too_short" else message_of(problem)
-        yield f"{place}: {words}" if place else words
+        yield f"{place}: {words_of(problem)}" if place else words_of(problem)

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from typing_extensions import override
 
 from toolorchestra.core.errors import InvalidManifestError
+from toolorchestra.core.problems import words_of
 from toolorchestra.core.resources.budget import BudgetPolicy
 from toolorchestra.core.resources.expert import ExpertModel
 from toolorchestra.core.resources.jobs import Evaluation, ToolScaleDataset, TrainingRun
@@ -83,7 +84,7 @@ def parse_resource(document: Any, *, source: str) -> Resource:
 
 def describe(error: ValidationError) -> str:
     """A validation error as one line: ``spec.http.url: Field required; …``."""
-    problems = [f"{field_path(item['loc'])}: {message_of(item)}" for item in error.errors()]
+    problems = [f"{field_path(item['loc'])}: {words_of(item)}" for item in error.errors()]
     more = f"; and {len(problems) - MAX_PROBLEMS} more" if len(problems) > MAX_PROBLEMS else ""
     return "; ".join(problems[:MAX_PROBLEMS]) + more
 
@@ -114,18 +115,3 @@ def _odd(value: Any, path: tuple[int | str, ...] = ()) -> str | None:
 
 def _odd_item(key: Any, item: Any, path: tuple[int | str, ...]) -> str | None:
     return _odd(item, (*path, key)) if isinstance(key, str) else field_path((*path, str(key)))
-
-
-def message_of(item: Any) -> str:
-    """One of pydantic's problems in words that say what to do."""
-    match item["type"]:
-        case "extra_forbidden":
-            return "unknown field; check its spelling or remove it"
-        case "missing":
-            return "required; add it"
-        case "string_type":
-            return "must be text; put it in quotes"
-        case "model_type" | "dict_type":
-            return "must be a mapping of fields"
-        case _:
-            return str(item["msg"]).removeprefix("Value error, ")
