@@ -119,6 +119,22 @@ def test_turns_end_with_their_mark_or_at_their_limit(served, settings, codec, pr
     assert asyncio.run(found.write([greedy]))[0].ids == LocalPolicy(loaded.model, codec, seed=1).sample([greedy])[0].ids
 
 
+def test_a_turn_ends_where_the_context_does_and_beyond_nothing_is_written(served, settings, prompt):
+    found, _ = policy(settings, served)
+    found.begin(0)
+    long = (prompt * 512)[:512]
+    written = asyncio.run(found.write([Turn(ids, 40, 1.0) for ids in (long[:-3], long, prompt)]))
+    assert 1 <= len(written[0].ids) <= 3
+    assert written[1].ids == written[1].logprobs == []
+    assert len(written[2].ids) > 0
+
+
+def test_episodes_that_outgrow_the_context_do_not_end_the_run(fake, settings, tmp_path, prompt):
+    Run(settings(fake(context=90).url, steps=2), tmp_path / "run").train()
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2]
+
+
 def test_log_probabilities_are_those_of_the_runs_temperature(served, settings):
     found, _ = policy(settings, served, temperature=0.7)
     found.begin(0)

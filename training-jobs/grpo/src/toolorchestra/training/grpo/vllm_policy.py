@@ -1,5 +1,7 @@
 """The policy behind a vLLM server: each step's adapter is saved, loaded there, and checked to have arrived.
 
+A turn is written as far as the server's context reaches, and not at all beyond: its episode goes wrong, the run does not.
+
 An adapter is named after its step, its content and its folder, so a name never stands for two sets of weights: not for a run
 that was ended and goes on, nor for several processes that train together and all do the same. Nor for two files: vLLM reads an
 adapter again when it needs room for others, and its engine dies of one that is gone. So one is unloaded before it is deleted.
@@ -8,6 +10,7 @@ adapter again when it needs room for others, and its engine dies of one that is 
 import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -21,7 +24,7 @@ from toolorchestra.training.grpo.errors import InvalidRunError
 from toolorchestra.training.grpo.policies import PolicyBackend, PolicyUnavailableError, Turn, Written
 from toolorchestra.training.grpo.settings import VllmBackend
 from toolorchestra.training.grpo.tokens import Codec
-from toolorchestra.training.grpo.vllm_server import VllmServer
+from toolorchestra.training.grpo.vllm_server import Completed, VllmServer
 
 WEIGHTS: Final = "adapter_model.safetensors"
 PREFIX: Final = "policy-v"
@@ -41,6 +44,7 @@ class VllmPolicy(PolicyBackend):
         self._folder = Path(settings.adapters).absolute()
         self._name = ""
         self._version = 0
+        self._context: int | None = None
         self._gap = 0.0
 
     @override
@@ -57,12 +61,20 @@ class VllmPolicy(PolicyBackend):
 
     @override
     async def write(self, turns: Sequence[Turn]) -> list[Written]:
-        found = await self._server.write(self._name, turns)
-        return [Written(one.ids, one.logprobs, self._version) for one in found]
+        fitting = [replace(turn, max_tokens=min(turn.max_tokens, self._room(turn))) for turn in turns if self._room(turn) > 0]
+        found = iter(await self._server.write(self._name, fitting))
+        return [self._written(next(found)) if self._room(turn) > 0 else Written([], [], self._version) for turn in turns]
 
     @override
     def figures(self) -> Mapping[str, float]:
         return {"sync_gap": self._gap}
+
+    def _room(self, turn: Turn) -> int:
+        """How many tokens may follow."""
+        return turn.max_tokens if self._context is None else self._context - len(turn.ids)
+
+    def _written(self, found: Completed) -> Written:
+        return Written(found.ids, found.logprobs, self._version)
 
     def _check_model(self) -> None:
         listed = self._server.models()
@@ -72,6 +84,7 @@ class VllmPolicy(PolicyBackend):
                 param="rollout.backend.model",
                 hint=f"it serves {', '.join(sorted(listed))}",
             )
+        self._context = listed[self._settings.model].context
 
     def _save(self, step: int) -> Path:
         """The adapter as it is now, in a folder that has its name."""
@@ -113,8 +126,8 @@ class VllmPolicy(PolicyBackend):
 
     def _forget_others(self) -> None:
         """Only this run's, but also those of its earlier life."""
-        for name, path in self._server.models().items():
-            if name != self._name and Path(path).parent == self._folder:
+        for name, served in self._server.models().items():
+            if name != self._name and Path(served.path).parent == self._folder:
                 self._server.unload(name)
         for folder in self._folder.glob(f"{PREFIX}*"):
             if folder.name != self._name:

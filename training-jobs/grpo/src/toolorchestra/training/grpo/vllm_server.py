@@ -35,6 +35,14 @@ class Completed:
 
 
 @dataclass(frozen=True, slots=True)
+class Served:
+    """A model or adapter that a server lists. ``context`` is the most tokens of prompt and turn together; None: not told."""
+
+    path: str
+    context: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class VllmServer:
     """One server, named by its URL without ``/v1``. A turn ends with the id ``stop``.
 
@@ -46,11 +54,11 @@ class VllmServer:
     stop: int
     timeout_s: float
 
-    def models(self) -> dict[str, str]:
-        """The models and adapters that it lists by name, each with the path that it came from."""
+    def models(self) -> dict[str, Served]:
+        """The models and adapters that it lists, by name."""
         response = _checked(self._ask("GET", "/v1/models"))
         try:
-            return {str(one["id"]): str(one["root"]) for one in response.json()["data"]}
+            return {str(one["id"]): Served(str(one["root"]), one.get("max_model_len")) for one in response.json()["data"]}
         except (ValueError, KeyError, TypeError) as error:
             raise _foreign("does not list models as vLLM does") from error
 

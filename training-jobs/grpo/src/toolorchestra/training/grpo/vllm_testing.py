@@ -30,6 +30,8 @@ class _Server(ThreadingHTTPServer):
 class FakeVllm:
     """One base model and its adapters. ``requests`` holds the bodies that came, by path.
 
+    ``context`` is the most tokens of a prompt and what is written after it.
+
     Faults: ``deaf_to`` is part of the names of adapters that it says it loaded and did not, ``fixed`` takes no adapters at
     all, ``wordy`` answers in text alone, ``foreign`` is none of this kind, ``broken`` has only errors.
     """
@@ -37,6 +39,7 @@ class FakeVllm:
     model: PreTrainedModel
     codec: Codec
     name: str = "tiny"
+    context: int = 512
     deaf_to: str | None = None
     fixed: bool = False
     wordy: bool = False
@@ -74,12 +77,17 @@ class FakeVllm:
             if self.foreign:
                 return 200, {"status": "ok"}
             if path == "/v1/models":
-                return 200, {"data": [{"id": name, "root": self.roots.get(name, "base")} for name in self._models]}
+                return 200, {"data": [self._card(name) for name in self._models]}
             if path == "/v1/completions":
                 return self._complete(body)
             if path.endswith("_lora_adapter") and not self.fixed:
                 return self._load(body) if path == "/v1/load_lora_adapter" else self._unload(body["lora_name"])
             return 404, {"detail": "Not Found"}
+
+    def _card(self, name: str) -> dict[str, Any]:
+        """As the real one: only the base says how long its context is."""
+        context = {"max_model_len": self.context} if name == self.name else {"max_model_len": None}
+        return {"id": name, "root": self.roots.get(name, "base"), **context}
 
     def _load(self, body: dict[str, Any]) -> Reply:
         name, path = body["lora_name"], Path(body["lora_path"])
@@ -104,6 +112,8 @@ class FakeVllm:
         if body["model"] != self.name and not Path(self.roots[body["model"]]).is_dir():
             self.broken = True  # as the real one, once it has made room for others
             return _error(500, "EngineCore encountered an issue")
+        if len(ids) + body["max_tokens"] > self.context:
+            return _error(400, f"This model's maximum context length is {self.context} tokens.")
         turn = Turn(ids, body["max_tokens"], body["temperature"])
         (written,) = LocalPolicy(model, self.codec, seed=len(self.requests)).sample([turn])
         choice: dict[str, Any] = {"text": self.codec.decode(written.ids)}
