@@ -128,8 +128,8 @@ def test_a_judge_that_is_not_there_is_told_and_what_it_was_needed_for_is_played_
     target, heard, port = target_at("http://127.0.0.1:9/v1", "judge"), [], free_port()
     judge = {"base_url": f"http://127.0.0.1:{port}/v1", "model": "judge"}
     suites = [{"kind": "hle", "file": str(tmp_path / "hle.jsonl")}]
-    fields = {"suites": suites, "policies": ["golden", "strongest"], "judge": judge}
-    report = {"resamples": 100, "policy": "strongest"}
+    fields = {"suites": suites, "policies": ["golden", "nothing"], "judge": judge}
+    report = {"resamples": 100, "policy": "nothing"}
 
     def play(failures):
         heard.clear()
@@ -138,18 +138,18 @@ def test_a_judge_that_is_not_there_is_told_and_what_it_was_needed_for_is_played_
         return asyncio.run(Evaluation(plan, tmp_path / "out", progress=progress).run()).report
 
     stopped = play(3)
-    assert heard.count("strongest") == 3
-    assert "3 episodes of strongest in a row failed" in stopped.partial.reason
+    assert heard.count("nothing") == 3
+    assert "3 episodes of nothing in a row failed" in stopped.partial.reason
     every = play(20)
-    assert "no episode of strongest counts; the newest failure: the model 'judge'" in every.partial.reason
+    assert "no episode of nothing counts; the newest failure: the model 'judge'" in every.partial.reason
     assert (every.partial.done, [one.policy for one in every.policies]) == (16, ["golden"])
     assert "ConnectError" in (tmp_path / "out" / "report.html").read_text()
     with ModelServer(lambda *_: (Agreeing(), target), lambda: ["judge"], port=port):
         mended = play(20)
-    assert heard == ["strongest"] * 8
+    assert heard == ["nothing"] * 8
     assert (mended.partial, {one.policy: one.rates.success.value for one in mended.policies}) == (
         None,
-        {"golden": 1.0, "strongest": 1.0},
+        {"golden": 1.0, "nothing": 1.0},
     )
 
 
