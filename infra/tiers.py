@@ -110,11 +110,11 @@ def lanes(steps: Iterable[Step], processors: int) -> list[list[Step]]:
     return [[step for step in steps if step not in beside], beside]
 
 
-def run_all(steps: Sequence[Step]) -> list[Result]:
+def run_all(steps: Sequence[Step], processors: int) -> list[Result]:
     """Run the steps; the results come in their order, benchmarks last."""
     first, last = ([step for step in steps if (step.name == LAST) is late] for late in (False, True))
     with ThreadPoolExecutor() as pool:
-        waiting, computing = lanes(first, os.cpu_count() or 1)
+        waiting, computing = lanes(first, processors)
         beside = pool.submit(lambda: [attempt(step, named=bool(waiting)) for step in computing])
         done = {result.step: result for result in (*map(attempt, waiting), *beside.result())}
     return [*(done[step] for step in first), *map(attempt, last)]
@@ -154,7 +154,7 @@ def main(names: Sequence[str]) -> int:
     if unknown := [name for name in names if name not in steps]:
         print(f"unknown: {', '.join(unknown)}; there are: {', '.join(steps)}", file=sys.stderr)
         return 2
-    results = run_all([steps[name] for name in names or steps])
+    results = run_all([steps[name] for name in names or steps], os.cpu_count() or 1)
     print(summary(results))
     return 0 if all(result.passed for result in results) else 1
 

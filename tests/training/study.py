@@ -24,14 +24,14 @@ from toolorchestra.training.grpo.gating import route_score
 from toolorchestra.training.grpo.launching import own_command
 from toolorchestra.training.grpo.report_page import METRICS, REPORT
 from toolorchestra.training.grpo.rollouts import Engine
-from toolorchestra.training.grpo.settings import ModelSettings, TrainingSettings, check_settings
+from toolorchestra.training.grpo.settings import GateSettings, ModelSettings, TrainingSettings, check_settings
 from toolorchestra.training.grpo.tiny.probing import expert_share, probe
-from toolorchestra.training.grpo.tiny.routes import Draw
+from toolorchestra.training.grpo.tiny.routes import Draw, Family
 from toolorchestra.training.grpo.tiny.seeding import lean_seed
+from toolorchestra.training.grpo.tiny.staging import oracle
 
 EXAMPLE: Final = Path("training-jobs/grpo/examples/tiny.yaml")
 EXPERT: Final = 0.999
-LEANING_SEED: Final = 777  # of the tasks that show how much it leans
 EXPERT_STEPS: Final = 160
 SMOOTHED: Final = 5  # steps
 COLUMNS: Final = 3
@@ -68,12 +68,17 @@ def figures(document: dict[str, Any], folder: Path) -> dict[str, Any]:
     if report["model"] is not None and settings.gate is not None:
         engine = engine_of(settings, report["model"])
         found["probes"] = probe(engine, settings.gate.seed).document()
-        lists = Draw(settings.gate.seed, held_out=True, lone_expert=True)
-        found["one_expert"] = {
-            **route_score(engine, lists, settings.gate.tasks).document(),
-            "share": expert_share(engine, lists),
-        }
-    return found
+        found["one_expert"] = one_expert(engine, settings.gate)
+    kept = [json.loads(line)["kept_groups"] for line in (folder / METRICS).read_text().splitlines()]
+    return {**found, "kept_groups": fmean(kept)}
+
+
+def one_expert(engine: Engine, gate: GateSettings) -> dict[str, Any]:
+    """The score on unseen lists with one expert of rare things; the shares of it and of the oracle that go to that expert."""
+    lists = Draw(gate.seed, held_out=True, lone_expert=True)
+    score = route_score(engine, lists, gate.tasks).document()
+    best = [oracle(lists.task(number)).family for number in range(gate.tasks)]
+    return {**score, "share": expert_share(engine, lists), "oracle_share": best.count(Family.RARE) / gate.tasks}
 
 
 def engine_of(settings: TrainingSettings, folder: str) -> Engine:
@@ -81,11 +86,11 @@ def engine_of(settings: TrainingSettings, folder: str) -> Engine:
     return grouping_of(settings, load(ModelSettings(path=folder))).engine
 
 
-def lean(document: dict[str, Any], folder: Path) -> float:
-    """Make the seed that asks the expert; how often it does."""
+def lean(document: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Make the seed that asks the expert; what it comes to."""
     lean_seed(Path(yaml.safe_load(EXAMPLE.read_text())["model"]["path"]), folder, EXPERT)
     settings = check_settings(document, where="the seed that asks the expert")
-    return expert_share(engine_of(settings, str(folder)), Draw(LEANING_SEED, held_out=True, lone_expert=True))
+    return one_expert(engine_of(settings, str(folder)), settings.gate or GateSettings())
 
 
 def smoothed(folder: Path) -> list[tuple[int, float]]:
@@ -123,7 +128,7 @@ def main() -> None:
     for name, document in plans(options.seeds, leaning):
         if name.startswith(options.only):
             if document["model"]["path"] == str(leaning) and not leaning.exists():
-                print(json.dumps({"run": "leaning", "expert_share": lean(document, leaning)}), flush=True)
+                print(json.dumps({"run": "leaning", "one_expert": lean(document, leaning)}), flush=True)
             found = figures(document, options.out / name)
             print(json.dumps({"run": name, **found}), flush=True)
             played.append(options.out / name)

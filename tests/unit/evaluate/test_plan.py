@@ -1,6 +1,7 @@
 """Plans: what may stand in one, and how it is said what is wrong."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,11 @@ SUITE = {"kind": "worlds", "folders": ["a"]}
 
 def plan(tmp_path, **fields):
     return parse_plan({"suites": [SUITE], "policies": ["golden"]} | fields, source="plan.yaml", base=tmp_path)
+
+
+def test_the_plan_of_the_benchmarks_is_one():
+    found = read_plan(Path(__file__).parents[2] / "bench" / "baselines.yaml")
+    assert {"golden", "nothing", "random", "cascade", "lexical", "embedding", "oracle"} < set(found.policies)
 
 
 def test_a_plan_needs_suites_and_policies_and_nothing_else(tmp_path):

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from infra import tiers
@@ -32,13 +34,22 @@ def test_under_continuous_integration_a_step_that_cannot_run_is_a_failure(monkey
 
 def test_what_computes_runs_beside_what_waits_and_benchmarks_come_last(capfd: pytest.CaptureFixture[str]):
     steps = [Step(name, ("echo", f"{name} said")) for name in ("lint", "unit", "bench", "e2e")]
-    results = tiers.run_all(steps)
+    results = tiers.run_all(steps, 2)
     assert [(result.step.name, result.closing) for result in results] == [
         (name, f"{name} said") for name in ("lint", "unit", "e2e", "bench")
     ]
     printed = capfd.readouterr().out.splitlines()
-    assert {"lint said", "e2e said"} < set(printed)
+    assert {"lint said", "e2e said", "unit | unit said"} < set(printed)
     assert printed[-1] == "bench said"
+
+
+def test_the_two_kinds_run_at_the_same_time(tmp_path: Path):
+    def meets(mine: str, other: str) -> Step:
+        wait = f"touch {tmp_path / mine}; until [ -e {tmp_path / other} ]; do sleep 0.02; done"
+        return Step(mine, ("timeout", "20", "sh", "-c", wait))
+
+    results = tiers.run_all([meets("e2e", "training"), meets("training", "e2e")], 2)
+    assert all(result.passed for result in results)
 
 
 def test_the_second_kind_bears_its_names_and_a_single_processor_does_one_thing_at_a_time():

@@ -11,14 +11,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from toolorchestra.worlds.check import MAX_OTHERS
 from toolorchestra.worlds.errors import InvalidWorldError, mistakes_of
 from toolorchestra.worlds.rows import fold
 from toolorchestra.worlds.schema import Strict
 from toolorchestra.worlds.tasks import GoldenCall, Preference
-from toolorchestra.worlds.values import Found, Kind, Value, holds, require_fit, scan
+from toolorchestra.worlds.values import Found, Kind, Value, holds, of_its_kind, scan
 
 SUITE: Final = "qa"
 YEAR: Final = 2026  # dates of an answer without a year are taken to be of it
@@ -53,12 +53,7 @@ class QuestionTask(Strict):
     preference: Preference = Field(default_factory=Preference, description="What the user wants weighed.")
     split: tuple[str, ...] = Field(default=(), description="Tags such as `train`.")
 
-    @field_validator("value")
-    @classmethod
-    def _is_of_its_kind(cls, value: str | float, info: ValidationInfo) -> str | float:
-        if "kind" in info.data:  # else that is the error
-            require_fit(info.data["kind"], value)
-        return value
+    _is_of_its_kind = field_validator("value")(of_its_kind)
 
     @property
     def text(self) -> str:

@@ -95,10 +95,7 @@ class Session:
         except ToolOrchestraError:
             self.database.rollback()
             raise
-        except (
-            Exception,
-            SystemExit,
-        ) as error:  # a world is other people's code, and what it raises theirs to mend
+        except (Exception, SystemExit) as error:  # a world is other people's code; what it raises is theirs to mend
             self.database.rollback()
             raise BrokenToolError(f"tool {name!r} failed: {type(error).__name__}: {error}", param=name) from error
         shown = set(texts(content)) if trace.shown else ()

@@ -11,12 +11,12 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import Any, Final, Self
 
-from pydantic import BaseModel, Field, JsonValue, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, Field, JsonValue, field_validator, model_validator
 
 from toolorchestra.core.resources.orchestrator import Weights
 from toolorchestra.worlds.schema import Strict
 from toolorchestra.worlds.session import Call
-from toolorchestra.worlds.values import Kind, require_fit
+from toolorchestra.worlds.values import Kind, of_its_kind
 
 SCHEMA_URL: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -69,12 +69,7 @@ class Fact(Strict):
     rows: tuple[tuple[str, str], ...] = Field(min_length=1, description="Rows that hold it: table and key.")
     column: tuple[str, str] | None = Field(default=None, description="For texts: table and column.")
 
-    @field_validator("value")
-    @classmethod
-    def _is_of_its_kind(cls, value: str | float, info: ValidationInfo) -> str | float:
-        if "kind" in info.data:  # else that is the error
-            require_fit(info.data["kind"], value)
-        return value
+    _is_of_its_kind = field_validator("value")(of_its_kind)
 
 
 class Task(Strict):

@@ -10,7 +10,9 @@ from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
+
+from pydantic import ValidationInfo
 
 from toolorchestra.worlds.rows import fold, misfit
 from toolorchestra.worlds.schema import ColumnType
@@ -41,11 +43,18 @@ _TYPES: Final[Mapping[Kind, ColumnType]] = {
 }
 
 
-def require_fit(kind: Kind, value: Any) -> None:
-    """Raises ValueError, in words for who wrote it, if a value is not of its kind: it would be read as another one."""
+def of_its_kind(value: str | float, info: ValidationInfo) -> str | float:
+    """Validates the field ``value`` of a model by its field ``kind``.
+
+    Raises ValueError, in words for who wrote it, for one that is not of its kind: it would be read as another one.
+    """
+    kind = info.data.get("kind")
+    if kind is None:  # that is the error
+        return value
     problem = misfit(_TYPES[kind], value) if value != "" else "is empty; write what the answer must say"
     if problem:
         raise ValueError(f"{problem}, for the kind {kind}")
+    return value
 
 
 @dataclass(slots=True)
