@@ -69,6 +69,22 @@ async def test_a_channel_that_nobody_listens_to_is_given_back(valkey_url):
             assert (await again.next(1_000)).payload == b"x"
 
 
+async def test_a_listener_and_a_bus_end_at_whatever_point_of_their_beginning(valkey_url):
+    async def listen(bus: ValkeySignals) -> None:
+        async with bus.subscribe("run:*"):
+            await asyncio.Event().wait()
+
+    for turns in range(40):
+        bus = ValkeySignals(valkey_url)
+        listener = asyncio.create_task(listen(bus))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        listener.cancel()
+        async with asyncio.timeout(5):
+            await asyncio.gather(listener, return_exceptions=True)
+            await bus.close()
+
+
 async def test_after_a_lost_connection_a_gap_is_told_and_signals_arrive_again(valkey_url):
     async with signals(valkey_url) as bus, bus.subscribe("run:1", "run:*") as subscription:
         async with redis.asyncio.Redis.from_url(valkey_url) as client:

@@ -1,11 +1,13 @@
 """What the hot statements look at: rows by their keys, never a whole table or index.
 
-A connection keeps its plans, and the first ones are made while the tables are small, when reading all of one looks cheap.
+A connection keeps its plans, and the first ones are made while the tables are small, when reading all of one looks cheap; so
+does reading all unfinished runs, once statistics say that there are hardly any.
 """
 
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.integration.ledger.shorthand import Ledger
@@ -52,7 +54,12 @@ async def used(ledger: Ledger) -> None:
         await run.close()
 
 
-async def test_no_hot_statement_reads_a_whole_table_or_index(database: Database, used: None) -> None:
+@pytest.mark.parametrize("statistics", [False, True], ids=["no statistics", "statistics"])
+async def test_no_hot_statement_reads_a_whole_table_or_index(
+    database: Database, ledger_admin: psycopg.Connection, used: None, *, statistics: bool
+) -> None:
+    if statistics:
+        ledger_admin.execute("ANALYZE")
     found = []
     async with database.tenant("acme") as connection:
         await connection.run([step("session", "begin_tenant", tenant="acme", scans="off")])

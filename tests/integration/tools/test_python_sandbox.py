@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from textwrap import dedent
 from time import monotonic
@@ -42,8 +43,26 @@ async def failure(code: str, *, timeout_ms: int = 10_000, config: dict[str, Any]
     return str(caught.value)
 
 
-def descendants() -> list[psutil.Process]:
-    return [process for process in psutil.Process().children(recursive=True) if process.status() != psutil.STATUS_ZOMBIE]
+def children() -> set[psutil.Process]:
+    return set(psutil.Process().children())
+
+
+def started_since(before: set[psutil.Process]) -> list[str]:
+    """What runs of the processes that this one started later; servers of other tests start and end some of their own."""
+    return [line for child in children() - before for line in (_seen(child), *map(_seen, _under(child))) if line]
+
+
+def _under(child: psutil.Process) -> list[psutil.Process]:
+    with suppress(psutil.NoSuchProcess):
+        return child.children(recursive=True)
+    return []
+
+
+def _seen(process: psutil.Process) -> str:
+    with suppress(psutil.NoSuchProcess):
+        if process.status() != psutil.STATUS_ZOMBIE:
+            return f"{process.pid} {process.name()} {process.status()}"
+    return ""
 
 
 def wait_until(true: Callable[[], bool], *, seconds: float = 5) -> bool:
@@ -54,17 +73,16 @@ def wait_until(true: Callable[[], bool], *, seconds: float = 5) -> bool:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left() -> Iterator[None]:
-    """Every test must leave no process and no folder behind."""
-    before, folders = set(descendants()), temporary_folders()
-    yield
-    assert wait_until(lambda: set(descendants()) <= before)
-    appeared = temporary_folders() - folders  # some may be of another test run beside this one; those go, too
-    assert wait_until(lambda: not appeared & temporary_folders())
-
-
-def temporary_folders() -> set[Path]:
-    return set(Path(tempfile.gettempdir()).glob("toolorchestra-*"))
+def nothing_left(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Every test must leave no process behind, and no folder where it makes them."""
+    before = children()
+    tmp_path_factory.getbasetemp()  # pytest's own stays where it is
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # the code runs as another user
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield
+        assert wait_until(lambda: not started_since(before)), started_since(before)
+        assert list(Path(folder).iterdir()) == []
 
 
 # What it is for.
@@ -408,14 +426,14 @@ async def test_closing_everything_does_not_hold_off_the_end() -> None:
 
 
 async def test_a_cancelled_call_leaves_nothing_running() -> None:
-    before = set(descendants())  # servers that other tests of this session share
+    before = children()
     task = asyncio.create_task(run("import time\nwhile True:\n    time.sleep(1)", timeout_ms=60_000))
-    while len(set(descendants()) - before) < 2:
+    while len(started_since(before)) < 2:
         await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert wait_until(lambda: set(descendants()) <= before)
+    assert wait_until(lambda: not started_since(before)), started_since(before)
 
 
 def test_code_dies_with_a_platform_that_is_killed(tmp_path: Path) -> None:

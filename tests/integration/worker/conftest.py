@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,6 +72,7 @@ def new_worker(database_url: str, valkey_url: str, peer: Peer, tmp_path: Path) -
     yield make
     for worker in made:
         worker.end()
+        sys.stdout.write(worker.log)  # shown with a test that failed
 
 
 def configured(folder: Path, peer: Peer, valkey_url: str, **settings: Any) -> WorkerProcess:

@@ -247,7 +247,7 @@ class WorkerProcess:
 
     @property
     def log(self) -> str:
-        return self.log_file.read_text(errors="replace")
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
     def logged(self, event: str, call_id: str | None = None) -> list[dict[str, Any]]:
         """The log's entries of one event, of one call."""

@@ -37,7 +37,8 @@ def open_signals(url: str | None) -> SignalBus:
 class ValkeySignals:
     """Signals over one server. One connection receives for the whole process, however many wait; it connects again by itself.
 
-    Use it from one event loop.
+    Use it from one event loop. Without ``socket_timeout``, since the client would wait with ``asyncio.wait_for``, which before
+    Python 3.12 loses a cancellation that comes as its work ends (https://github.com/python/cpython/issues/96764).
     """
 
     def __init__(self, url: str) -> None:
@@ -45,7 +46,7 @@ class ValkeySignals:
             url,
             protocol=2,
             socket_connect_timeout=_OPERATION_S,
-            socket_timeout=_OPERATION_S,
+            socket_timeout=None,
             retry=Retry(NoBackoff(), 0),  # a late signal is worth nothing
         )
         self._away_until = 0.0
@@ -113,8 +114,9 @@ class _Receiver:
         if self._connection is None:
             return
         with suppress(RedisError, OSError):
-            await _send(self._connection.unsubscribe, [name for name in unused if not is_pattern(name)])
-            await _send(self._connection.punsubscribe, [name for name in unused if is_pattern(name)])
+            async with asyncio.timeout(_OPERATION_S):
+                await _send(self._connection.unsubscribe, [name for name in unused if not is_pattern(name)])
+                await _send(self._connection.punsubscribe, [name for name in unused if is_pattern(name)])
 
     async def close(self) -> None:
         if self._reader is not None:
@@ -150,7 +152,8 @@ class _Receiver:
         while True:
             message = await connection.get_message(timeout=_SILENCE_S)
             if message is None:
-                await connection.ping()
+                async with asyncio.timeout(_OPERATION_S):
+                    await connection.ping()
                 message = await connection.get_message(timeout=_OPERATION_S)
             if message is None:
                 raise TimeoutError("the server does not answer")
@@ -160,8 +163,9 @@ class _Receiver:
         """Subscribe to what is listened to and not yet asked for on this connection."""
         missing = [name for name in self._listeners.channels() if name not in self._asked]
         self._asked.update(missing)
-        await _send(connection.subscribe, [name for name in missing if not is_pattern(name)])
-        await _send(connection.psubscribe, [name for name in missing if is_pattern(name)])
+        async with asyncio.timeout(_OPERATION_S):
+            await _send(connection.subscribe, [name for name in missing if not is_pattern(name)])
+            await _send(connection.psubscribe, [name for name in missing if is_pattern(name)])
 
     async def _handle(self, message: Mapping[str, Any]) -> None:
         match message["type"]:
