@@ -61,6 +61,29 @@ def test_the_installed_trl_is_the_one_that_the_seam_was_written_for():
     seam.check_trl()
 
 
+def test_rows_are_scored_as_trl_scores_them_without_their_padding(codec, random_model, tmp_path):
+    engine = Engine(LocalPolicy(random_model, codec, seed=1), codec)
+    trainer, *_ = one_step(seam.TrimmingTrainer, Grouping(Routes(Draw(5), 20), engine, 4, seed=1), random_model, tmp_path)
+    prompts, completions = (3, 9, 5, 4, 9, 7, 2, 6), (4, 1, 30, 2, 3, 1, 12, 5)  # tokens
+    mask = torch.zeros(8, 4 + max(prompts) + max(completions), dtype=torch.long)  # four columns that nobody uses
+    for row, (before, after) in enumerate(zip(prompts, completions, strict=True)):
+        mask[row, 13 - before : 13 + after] = 1
+    ids = torch.randint(10, 500, mask.shape, generator=torch.Generator().manual_seed(0)) * mask
+    scored = {}
+    for kind in (GRPOTrainer, seam.TrimmingTrainer):
+        logps, entropies, loss = kind._get_per_token_logps_and_entropies(
+            trainer, random_model, ids, mask, max(completions), compute_entropy=True
+        )
+        assert loss is None
+        random_model.zero_grad()
+        (logps * mask[:, 13:]).sum().backward()
+        gradients = torch.cat([one.grad.flatten() for one in random_model.parameters()])
+        scored[kind] = (logps * mask[:, 13:], entropies * mask[:, 13:], gradients)
+    for plain, trimmed in zip(*scored.values(), strict=True):
+        assert torch.allclose(plain, trimmed, atol=1e-4), (plain - trimmed).abs().max()
+    assert scored[GRPOTrainer][0].shape == (8, 30)
+
+
 def test_own_tokens_and_advantages_reach_the_loss_unchanged(codec, random_model, tmp_path, monkeypatch):
     engine = Engine(LocalPolicy(random_model, codec, seed=1), codec)
     grouping = Grouping(Routes(Draw(5), 20), engine, 4, seed=1)

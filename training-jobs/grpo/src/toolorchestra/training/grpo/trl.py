@@ -10,7 +10,10 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import torch
 import trl
+from torch import Tensor
+from torch.nn.functional import pad
 from trl import GRPOConfig, GRPOTrainer
 
 from toolorchestra.core.errors import UnavailableError
@@ -20,6 +23,8 @@ from toolorchestra.training.grpo.settings import LocalBackend, VllmBackend
 from toolorchestra.training.grpo.trajectories import Trajectory
 
 VERSION: Final = "1.16"
+SCORED: Final = ("model", "input_ids", "attention_mask", "logits_to_keep", "batch_size")  # what TRL scores tokens from
+PIECES: Final = 4  # of a micro-batch, that are scored one after the other
 ADVANTAGE: Final = "advantage"
 Batch = dict[str, Any]
 Heard = Callable[[Sequence[Group], Figures, int], None]
@@ -27,8 +32,10 @@ Heard = Callable[[Sequence[Group], Figures, int], None]
 
 def check_trl() -> None:
     """Raises UnavailableError where the installed TRL is not one that this module was written for."""
-    parameters = inspect.signature(GRPOTrainer.__init__).parameters
-    if "rollout_func" not in parameters or not trl.__version__.startswith(VERSION):
+    asked = inspect.signature(GRPOTrainer.__init__).parameters
+    scored = inspect.signature(GRPOTrainer._get_per_token_logps_and_entropies).parameters  # noqa: SLF001 - overridden below
+    known = "rollout_func" in asked and tuple(scored)[1 : len(SCORED) + 1] == SCORED
+    if not known or not trl.__version__.startswith(VERSION):
         raise UnavailableError(
             f"TRL {trl.__version__} is installed, {VERSION} is needed", hint="install from requirements.lock"
         )
@@ -70,7 +77,52 @@ def _logprobs(trajectory: Trajectory) -> list[float | None]:
     return [None if forced else logprob for logprob, forced in marked][trajectory.prompt :]
 
 
-class CorrectingTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL has no types
+class TrimmingTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL has no types
+    """Scores rows of like length together, without the columns that are padding in all of them.
+
+    TRL pads the rows of a step to the longest prompt and the longest completion, and episodes differ by several times.
+    """
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        **others: Any,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        width = input_ids.shape[1]
+        pieces = _of_like_length(attention_mask, at_once=batch_size or len(input_ids))
+        scored = []
+        for rows in pieces:
+            first, last = _used(attention_mask[rows], at_least=width - logits_to_keep + 1)
+            ids, mask = input_ids[rows, first:last], attention_mask[rows, first:last]
+            found = super()._get_per_token_logps_and_entropies(
+                model, ids, mask, last - width + logits_to_keep, batch_size, **others
+            )
+            scored.append([pad(one, (0, width - last)) if one is not None and one.ndim else one for one in found])
+        logps, entropies, losses = zip(*scored, strict=True)
+        back = torch.cat(pieces).argsort()
+        return (
+            torch.cat(logps)[back],
+            None if entropies[0] is None else torch.cat(entropies)[back],
+            None if losses[0] is None else torch.stack(losses).mean(),
+        )
+
+
+def _of_like_length(mask: Tensor, *, at_once: int) -> tuple[Tensor, ...]:
+    """The numbers of a mask's rows, shortest first, in pieces."""
+    return mask.sum(dim=1).argsort(stable=True).split(max(1, at_once // PIECES))
+
+
+def _used(mask: Tensor, *, at_least: int) -> tuple[int, int]:
+    """The columns that hold a token in some row, as a range that ends behind the first ``at_least``."""
+    columns = mask.any(dim=0).nonzero()[:, 0]
+    return int(columns[0]), max(int(columns[-1]) + 1, at_least)
+
+
+class CorrectingTrainer(TrimmingTrainer):
     """Weighs each episode by how likely it is to the trainer over how likely it was to the server that sampled it.
 
     TRL does so only for a vLLM that it drives itself, so it is told that there is one, and that it has the newest weights
@@ -88,7 +140,7 @@ class CorrectingTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL has no types
 
 def trainer_class(backend: LocalBackend | VllmBackend) -> type[GRPOTrainer]:
     """Which trainer fits who samples: in this process nothing needs to be corrected."""
-    return CorrectingTrainer if isinstance(backend, VllmBackend) else GRPOTrainer
+    return CorrectingTrainer if isinstance(backend, VllmBackend) else TrimmingTrainer
 
 
 def advantage_reward(*, advantage: Sequence[float | None], **_: Any) -> list[float | None]:
