@@ -44,6 +44,11 @@ def run(tmp_path, taught):
         process.wait()
 
 
+def written(folder):
+    """The lines of a run's metrics as they stand there."""
+    return (folder / "metrics.jsonl").read_text().splitlines()
+
+
 def metrics(folder):
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [{name: value for name, value in line.items() if not name.endswith("seconds")} for line in lines]
@@ -69,8 +74,10 @@ def test_a_killed_run_goes_on_digit_for_digit(tmp_path, run):
     wait_for_step(tmp_path / "killed", 5, killed)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
+    before = written(tmp_path / "killed")[:4]  # up to the newest checkpoint
     resumed = run("killed")
     assert resumed.wait() == 3, resumed.stdout.read().decode()
+    assert written(tmp_path / "killed")[:4] == before  # with their times: they were not taken again
     assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
     assert len({line["reward"] for line in metrics(tmp_path / "whole")}) > 1
     assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
@@ -80,6 +87,22 @@ def test_a_killed_run_goes_on_digit_for_digit(tmp_path, run):
     assert report["reasons"] == ["there is no gate to pass"]
     assert "there is no gate to pass" in (tmp_path / "killed" / "report.html").read_text()
     assert not (tmp_path / "killed" / "model").exists()
+
+
+def test_a_run_whose_end_was_interrupted_trains_no_further(tmp_path, run):
+    whole = run("whole")
+    assert whole.wait() == 3, whole.stdout.read().decode()
+    report, lines, before = tmp_path / "whole" / "report.json", written(tmp_path / "whole"), weights(tmp_path / "whole")
+    first = json.loads(report.read_text())
+    report.unlink()
+    again = run("whole")
+    assert again.wait() == 3, again.stdout.read().decode()
+    assert written(tmp_path / "whole") == lines
+    assert weights(tmp_path / "whole") == before
+    assert not (tmp_path / "whole" / "checkpoints" / f"checkpoint-{STEPS + 1}").exists()
+    second = json.loads(report.read_text())
+    assert (second["steps"], second["reasons"]) == (first["steps"], first["reasons"])
+    assert second["seconds"] == pytest.approx(json.loads(lines[-1])["seconds"], abs=0.1)
 
 
 def test_a_run_that_is_told_to_stop_saves_and_says_so(tmp_path, run):

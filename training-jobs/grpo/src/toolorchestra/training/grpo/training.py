@@ -83,9 +83,7 @@ class Run:
             check_same(self.folder, settings, goes_on=newest_checkpoint(self.folder) is not None)
         grouping = grouping_of(settings, loaded, tasks)
         before = self._score(tasks.gate, grouping.engine, "before", step=0)
-        began = monotonic()
-        steps = self._steps(loaded, grouping)
-        seconds = monotonic() - began
+        steps, seconds = self._steps(loaded, grouping)
         told = f"after {steps} steps in {seconds:.0f} s"
         after = self._score(tasks.gate, grouping.engine, told, step=steps) if self.stopped is None else None
         reasons = self._reasons(tasks.gate, after)
@@ -112,9 +110,11 @@ class Run:
             return ("there is no gate to pass",)
         return tuple(gate.failures(after))
 
-    def _steps(self, loaded: Loaded, grouping: Grouping) -> int:
+    def _steps(self, loaded: Loaded, grouping: Grouping) -> tuple[int, float]:
+        """How many were taken and the seconds that they took, those of earlier starts included."""
         settings, count = self.settings, len(grouping.source)
-        watch = _Watch(self, monotonic(), grouping.engine.backend)
+        checkpoint = newest_checkpoint(self.folder)
+        watch = _Watch(self, grouping.engine.backend, before_s=seconds_at(self.folder / METRICS, step_of(checkpoint)))
         trainer = seam.trainer_class(settings.rollout.backend)(
             model=loaded.model,
             reward_funcs=[seam.advantage_reward],
@@ -124,16 +124,24 @@ class Run:
             rollout_func=seam.rollout_function(grouping, Schedule(count, settings.seed), watch.heard),
             callbacks=[watch],
         )
-        checkpoint = newest_checkpoint(self.folder)
-        if self.place.is_first:
-            forget_after(self.folder / METRICS, step_of(checkpoint))
-            forget_after(self.folder / ROLLOUTS, step_of(checkpoint) - 1)  # played at a step's beginning
         try:
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            self._train(trainer, watch, checkpoint)
         except (OSError, RuntimeError, SafetensorError):
             check_room(loaded.model, self.folder, keep=0, free=self.free)  # says so where that is why
             raise
-        return int(trainer.state.global_step)
+        return max(int(trainer.state.global_step), step_of(checkpoint)), watch.seconds
+
+    def _train(self, trainer: Any, watch: "_Watch", checkpoint: Path | None) -> None:
+        """From a checkpoint on, if there is anything left to do after it: then only its end was interrupted."""
+        done = step_of(checkpoint)
+        if checkpoint is not None and (done >= self.settings.optimiser.steps or any_of(watch.is_late())):
+            seam.restore(trainer, checkpoint)
+            return
+        if self.place.is_first:
+            forget_after(self.folder / METRICS, done)
+            forget_after(self.folder / ROLLOUTS, done - 1)  # played at a step's beginning
+        watch.begin()
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
     def _finish(self, loaded: Loaded, tasks: Tasks, trained: Trained) -> Trained:
         """Publish what passed, and write the report in any case; one process does so for all."""
@@ -159,16 +167,35 @@ class Run:
 
 
 class _Watch(TrainerCallback):  # type: ignore[misc]  # TRL's base has no types
-    """Writes metrics while the run goes on, and ends it by time or by SIGTERM after saving."""
+    """Writes metrics while the run goes on, and ends it by time or by SIGTERM after saving.
 
-    def __init__(self, run: Run, began: float, backend: PolicyBackend) -> None:
+    ``before_s`` is what the steps took that a run goes on from.
+    """
+
+    def __init__(self, run: Run, backend: PolicyBackend, *, before_s: float) -> None:
         self._run = run
-        self._began = self._step_began = began
+        self._before_s = before_s
+        self._began: float | None = None
+        self._step_began = 0.0
         self._played_s = 0.0
         self._backend = backend
         self._newest: Figures | None = None
         self._told_to_stop = False
+
+    def begin(self) -> None:
+        """Steps begin now."""
+        self._began = monotonic()
         self._before = signal.signal(signal.SIGTERM, self._stop)
+
+    @property
+    def seconds(self) -> float:
+        """What all steps took so far."""
+        return self._before_s + (monotonic() - self._began if self._began is not None else 0.0)
+
+    def is_late(self) -> bool:
+        """Whether the time is over that the run has for its steps."""
+        minutes = self._run.settings.optimiser.minutes
+        return minutes is not None and self.seconds >= minutes * 60
 
     def heard(self, groups: Sequence[Group], figures: Figures, step: int) -> None:
         """The groups of a step that were just played."""
@@ -186,9 +213,8 @@ class _Watch(TrainerCallback):  # type: ignore[misc]  # TRL's base has no types
     @override
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> TrainerControl:
         self._write(state)
-        minutes = self._run.settings.optimiser.minutes
-        if minutes is not None and any_of(monotonic() - self._began >= minutes * 60):
-            control.should_training_stop = True
+        if any_of(self.is_late()):
+            control.should_save = control.should_training_stop = True
         if any_of(self._told_to_stop):
             self._run.stopped = "it was told to stop; start it again to go on"
             control.should_save = control.should_training_stop = True
@@ -198,7 +224,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc]  # TRL's base has no types
         if self._newest is None or not self._run.place.is_first:
             return
         figures = {**self._newest.document(), **self._backend.figures()}
-        times = {"seconds": round(monotonic() - self._began, 2), "played_seconds": round(self._played_s, 2)}
+        times = {"seconds": round(self.seconds, 2), "played_seconds": round(self._played_s, 2)}
         line = {"step": state.global_step, **times, **figures}
         with (self._run.folder / METRICS).open("a") as file:
             file.write(json.dumps(line) + "\n")
@@ -268,6 +294,12 @@ def newest_checkpoint(folder: Path) -> Path | None:
 def step_of(checkpoint: Path | None) -> int:
     """The step after which a checkpoint was written; 0 for none."""
     return int(checkpoint.name.rpartition("-")[2]) if checkpoint is not None else 0
+
+
+def seconds_at(metrics: Path, step: int) -> float:
+    """What the steps up to one took; 0 where nothing is known of it."""
+    lines = map(json.loads, metrics.read_text().splitlines()) if step and metrics.exists() else ()
+    return next((float(line["seconds"]) for line in lines if line["step"] == step), 0.0)
 
 
 def forget_after(lines: Path, step: int) -> None:

@@ -8,6 +8,7 @@ them as they are and TRL's own normalisation is off: with ``scale_rewards="none"
 import asyncio
 import inspect
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -141,6 +142,11 @@ class CorrectingTrainer(TrimmingTrainer):
 def trainer_class(backend: LocalBackend | VllmBackend) -> type[GRPOTrainer]:
     """Which trainer fits who samples: in this process nothing needs to be corrected."""
     return CorrectingTrainer if isinstance(backend, VllmBackend) else TrimmingTrainer
+
+
+def restore(trainer: GRPOTrainer, checkpoint: Path) -> None:
+    """Give the trainer's model a checkpoint's weights, and train no further."""
+    trainer._load_from_checkpoint(str(checkpoint))  # noqa: SLF001 - train() takes one step at least
 
 
 def advantage_reward(*, advantage: Sequence[float | None], **_: Any) -> list[float | None]:
