@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,23 +12,30 @@ import pytest
 import yaml
 
 from tests.training.taught import SEED, TASKS
+from toolorchestra.training.grpo.settings import TrainingSettings
+from toolorchestra.training.grpo.training import Run, forget_after, newest_checkpoint, seconds_at, set_aside
 
 STEPS = 8
+
+
+def settings_of(model, **optimiser):
+    return TrainingSettings.model_validate(
+        {
+            "model": {"path": str(model)},
+            "tasks": {"kind": "routes", "count": TASKS, "seed": SEED},
+            "rollout": {"group_size": 4, "groups_per_step": 2},
+            "optimiser": {"averaged": 0.5, **optimiser},
+            "checkpoint": {"every": 2},
+            "gate": None,
+        }
+    )
 
 
 @pytest.fixture
 def run(tmp_path, taught):
     """Writes the run's file; starts it into a folder."""
-    settings = {
-        "model": {"path": str(taught)},
-        "tasks": {"kind": "routes", "count": TASKS, "seed": SEED},
-        "rollout": {"group_size": 4, "groups_per_step": 2},
-        "optimiser": {"steps": STEPS},
-        "checkpoint": {"every": 2},
-        "gate": None,
-    }
     file = tmp_path / "run.yaml"
-    file.write_text(yaml.safe_dump(settings))
+    file.write_text(yaml.safe_dump(settings_of(taught, steps=STEPS).model_dump(mode="json")))
 
     started = []
 
@@ -58,6 +66,10 @@ def weights(folder):
     return (folder / "checkpoints" / f"checkpoint-{STEPS}" / "model.safetensors").read_bytes()
 
 
+def average(folder):
+    return (folder / "checkpoints" / f"average-{STEPS}.safetensors").read_bytes()
+
+
 def wait_for_step(folder, step, process):
     for _ in range(1_200):
         if (folder / "metrics.jsonl").exists() and len((folder / "metrics.jsonl").read_text().splitlines()) >= step:
@@ -81,6 +93,8 @@ def test_a_killed_run_goes_on_digit_for_digit(tmp_path, run):
     assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
     assert len({line["reward"] for line in metrics(tmp_path / "whole")}) > 1
     assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+    assert average(tmp_path / "killed") == average(tmp_path / "whole")
+    assert len(list((tmp_path / "killed" / "checkpoints").glob("average-*"))) == 2  # as many as checkpoints
     assert [line["step"] for line in metrics(tmp_path / "whole")] == list(range(1, STEPS + 1))
     report = json.loads((tmp_path / "killed" / "report.json").read_text())
     assert not report["passed"]
@@ -103,6 +117,43 @@ def test_a_run_whose_end_was_interrupted_trains_no_further(tmp_path, run):
     second = json.loads(report.read_text())
     assert (second["steps"], second["reasons"]) == (first["steps"], first["reasons"])
     assert second["seconds"] == pytest.approx(json.loads(lines[-1])["seconds"], abs=0.1)
+
+
+def test_a_run_whose_time_is_over_saves_its_last_step_and_goes_on_with_what_is_left(tmp_path, taught):
+    settings = settings_of(taught, steps=1_000, minutes=0.02)
+    first = Run(settings, tmp_path).train()
+    assert first.steps < 1_000
+    assert newest_checkpoint(tmp_path).name == f"checkpoint-{first.steps}"
+    lines = written(tmp_path)
+    again = Run(settings, tmp_path).train()
+    assert (again.steps, written(tmp_path)) == (first.steps, lines)
+    longer = Run(settings_of(taught, steps=first.steps + 1, minutes=None), tmp_path).train()
+    assert longer.steps == first.steps + 1
+    assert longer.seconds > first.seconds
+    assert written(tmp_path)[:-1] == lines
+
+
+def test_what_was_cut_when_a_run_was_killed_is_not_gone_on_from(tmp_path):
+    for step, state in ((2, "{}"), (4, ""), (6, '{"global_st')):
+        folder = tmp_path / "checkpoints" / f"checkpoint-{step}"
+        folder.mkdir(parents=True)
+        (folder / "trainer_state.json").write_text(state)
+    shutil.copytree(tmp_path / "checkpoints" / "checkpoint-2", tmp_path / "checkpoints" / "checkpoint-2-copy")
+    assert newest_checkpoint(tmp_path).name == "checkpoint-2"
+    lines = tmp_path / "metrics.jsonl"
+    lines.write_text('{"step": 1, "seconds": 1.5}\n{"step": 2, "seconds": 3.0}\n{"step": 3, "sec')
+    assert seconds_at(lines, 2) == 3.0
+    forget_after(lines, 2)
+    assert [json.loads(line)["step"] for line in written(tmp_path)] == [1, 2]
+
+
+def test_what_an_earlier_gate_let_pass_is_set_aside(tmp_path):
+    for round_ in ("first", "second"):
+        (tmp_path / "model").mkdir()
+        (tmp_path / "model" / "weights").write_text(round_)
+        set_aside(tmp_path / "model")
+        assert not (tmp_path / "model").exists()
+        assert (tmp_path / "model.older" / "weights").read_text() == round_
 
 
 def test_a_run_that_is_told_to_stop_saves_and_says_so(tmp_path, run):

@@ -167,3 +167,9 @@ def test_the_search_for_our_manifests_finds_them() -> None:
 @pytest.mark.parametrize(("path", "text"), OURS, ids=[path for path, _ in OURS])
 def test_every_manifest_in_this_repository_is_accepted(path: str, text: str, server: Server) -> None:
     assert server.apply(text) == ""
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "infra/examples").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_example_files_are_accepted_as_a_whole(path: Path, server: Server) -> None:
+    applied = server.kubectl("apply", "--server-side", "--dry-run=server", "-n", server.namespace, "-f", str(path))
+    assert len(applied.splitlines()) == path.read_text().count("apiVersion:")

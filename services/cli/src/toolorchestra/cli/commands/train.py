@@ -1,7 +1,7 @@
 """``toolorchestra train``: hands over to the training job, which lives in an environment of its own with PyTorch."""
 
 import os
-import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -22,8 +22,9 @@ def register(app: typer.Typer) -> None:
 
 def train_command(context: typer.Context) -> None:
     """Train a manager: RUN.yaml [--out FOLDER] [--dry-run]; `peek RUN.yaml TASK` shows one group, `serve MODEL` serves it."""
-    command = [str(training_python()), "-m", MODULE, *context.args]
-    raise typer.Exit(subprocess.run(command, check=False).returncode)  # noqa: S603 - our own program with the user's words
+    python = str(training_python())
+    sys.stdout.flush()
+    os.execv(python, [python, "-m", MODULE, *context.args])  # noqa: S606 - in this one's place: it gets the signals itself
 
 
 def training_python() -> Path:

@@ -47,7 +47,7 @@ def _worlds(tasks: WorldTasks, settings: TrainingSettings) -> Tasks:
     if not source.tasks:
         tags = ", ".join(tasks.split)
         raise InvalidRunError(f"tasks.split: no task has one of the tags {tags}", param="tasks.split")
-    unseen = WorldScenes(companies, tasks, tasks.held_out, 1, profiles="test", temperature=0.0)
+    unseen = WorldScenes(companies, tasks, tasks.held_out, 1, profiles="test", temperature=0.0, none_of=tasks.split)
     gate = WorldGate(settings.gate, unseen) if settings.gate else None
     return Tasks(source, gate, manifest_of(companies, tasks.licences))
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -68,11 +69,21 @@ def load(settings: ModelSettings) -> Loaded:
     """Raises InvalidRunError for a model that cannot be loaded."""
     folder = folder_of(settings)
     try:
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, settings.dtype))
+        model, told = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=getattr(torch, settings.dtype), output_loading_info=True
+        )
         codec = HfCodec(AutoTokenizer.from_pretrained(folder))
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InvalidRunError(f"model.path: {folder} cannot be loaded: {error}", param="model.path") from error
+    if missing := sorted(told["missing_keys"]):
+        raise InvalidRunError(f"model.path: {folder} lacks the weights {', '.join(missing[:3])}", param="model.path")
+    model.to(own_device())
     return Loaded(adapted(model, settings.lora) if settings.lora else model, codec, manifest_of(folder))
+
+
+def own_device() -> str:
+    """Where this process computes: on the GPU of its number, if there are any."""
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
 
 
 def adapted(model: PreTrainedModel, lora: LoraSettings) -> PeftModel:

@@ -43,7 +43,7 @@ def launch(command: Sequence[str], count: int, *, ends: Sequence[int]) -> int:
                 processes.append(subprocess.Popen(command, env=environment, preexec_fn=_tied_to(os.getpid())))  # noqa: PLW1509, S603
                 for number in told:  # before this one was there
                     processes[-1].send_signal(number)
-            return _until_ended(processes, ends)
+            return _until_ended(processes, ends, told)
         finally:
             for process in processes:
                 process.kill()
@@ -67,11 +67,13 @@ def own_command(arguments: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", "toolorchestra.training.grpo", *arguments]
 
 
-def _until_ended(processes: Processes, ends: Sequence[int]) -> int:
+def _until_ended(processes: Processes, ends: Sequence[int], told: Sequence[int]) -> int:
     while True:
         codes = [process.poll() for process in processes]
         if failed := [code for code in codes if code is not None and code not in ends]:
             _wait(processes)
+            if told and set(failed) <= {-number for number in told}:
+                return TOLD_TO_STOP  # before they could say so themselves
             return FAILED if failed[0] < 0 else failed[0]
         if codes[0] is not None and None not in codes:
             return codes[0]

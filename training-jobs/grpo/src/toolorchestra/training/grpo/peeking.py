@@ -13,6 +13,8 @@ from toolorchestra.training.grpo.settings import TrainingSettings
 async def peek(settings: TrainingSettings, task: int, episodes: int) -> str:
     """Play one group of a task as the run would, and show it. Raises InvalidRequestError for a task that is not there."""
     tasks = tasks_of(settings)
+    if episodes < 1:
+        raise InvalidRequestError(f"a group of {episodes} episodes shows nothing", param="-n", hint="1 or more")
     if not 0 <= task < len(tasks.source):
         raise InvalidRequestError(f"there is no task {task}", param="TASK", hint=f"0 to {len(tasks.source) - 1}")
     grouping = grouping_of(settings, load(settings.model), tasks, size=episodes)

@@ -117,6 +117,9 @@ class OptimiserSettings(Settings):
     steps: int = Field(default=60, ge=1, description="Most steps.")
     minutes: float | None = Field(default=None, gt=0, description="Longest time of the training itself.")
     grad_clip: float = Field(default=1.0, gt=0)
+    averaged: float = Field(
+        default=0.0, ge=0, lt=1, description="Share of the average of all weights that stays in a step; 0: the newest count."
+    )
     micro_batch: int | None = Field(default=None, ge=1, description="Episodes per backward pass; default: all of a step.")
 
 
@@ -150,7 +153,7 @@ class TrainingSettings(Settings):
     optimiser: OptimiserSettings = OptimiserSettings()
     checkpoint: CheckpointSettings = CheckpointSettings()
     gate: GateSettings | None = Field(default=GateSettings(), description="None: nothing is scored, and nothing published.")
-    seed: int = Field(default=0, ge=0, description="Of sampling, exploration and the order of tasks.")
+    seed: int = Field(default=0, ge=0, lt=1 << 32, description="Of sampling, exploration and the order of tasks.")
 
     @model_validator(mode="after")
     def _whole_groups(self) -> Self:

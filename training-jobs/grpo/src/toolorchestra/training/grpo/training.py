@@ -7,8 +7,10 @@ from its newest checkpoint.
 
 import json
 import os
+import shutil
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,8 +26,18 @@ from typing_extensions import override
 from toolorchestra.core.policyformat import FORMAT_HASH
 from toolorchestra.training.grpo import trl as seam
 from toolorchestra.training.grpo.assembly import Tasks, grouping_of, tasks_of
-from toolorchestra.training.grpo.beginning import Free, check_room, check_same, free_bytes
+from toolorchestra.training.grpo.averaging import Average, forget_averages
+from toolorchestra.training.grpo.beginning import (
+    Free,
+    check_enough,
+    check_room,
+    check_same,
+    free_bytes,
+    held_bytes,
+    make_folder,
+)
 from toolorchestra.training.grpo.checkpoints import Loaded, load, publish
+from toolorchestra.training.grpo.errors import InvalidRunError
 from toolorchestra.training.grpo.gating import Gate, Score
 from toolorchestra.training.grpo.grouping import Figures, Group, Grouping, Schedule
 from toolorchestra.training.grpo.policies import PolicyBackend
@@ -36,6 +48,7 @@ from toolorchestra.training.grpo.rollouts import Engine
 from toolorchestra.training.grpo.settings import TrainingSettings
 
 MODEL: Final = "model"
+CHECKPOINTS: Final = "checkpoints"
 SHOWN_EVERY: Final = 10  # steps between groups that are written down whole
 Tell = Callable[[str], None]
 Show = Callable[[Mapping[str, Any]], None]
@@ -76,11 +89,14 @@ class Run:
         self._take_place()
         set_seed(settings.seed)  # an adapter is drawn as it is made
         tasks = tasks_of(settings)
+        check_enough(settings, len(tasks.source))
         loaded = load(settings.model)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        check_room(loaded.model, self.folder, keep=settings.checkpoint.keep, free=self.free)
+        make_folder(self.folder)
+        held = held_bytes(self.folder)
+        check_room(loaded.model, self.folder, keep=settings.checkpoint.keep, held=held, free=self.free)
         if self.place.is_first:
-            check_same(self.folder, settings, goes_on=newest_checkpoint(self.folder) is not None)
+            data = json.loads(json.dumps(tasks.manifest))
+            check_same(self.folder, settings, data, goes_on=newest_checkpoint(self.folder) is not None)
         grouping = grouping_of(settings, loaded, tasks)
         before = self._score(tasks.gate, grouping.engine, "before", step=0)
         steps, seconds = self._steps(loaded, grouping)
@@ -114,7 +130,8 @@ class Run:
         """How many were taken and the seconds that they took, those of earlier starts included."""
         settings, count = self.settings, len(grouping.source)
         checkpoint = newest_checkpoint(self.folder)
-        watch = _Watch(self, grouping.engine.backend, before_s=seconds_at(self.folder / METRICS, step_of(checkpoint)))
+        average = Average(loaded.model, settings.optimiser.averaged)
+        watch = _Watch(self, grouping.engine.backend, average, before_s=seconds_at(self.folder / METRICS, step_of(checkpoint)))
         trainer = seam.trainer_class(settings.rollout.backend)(
             model=loaded.model,
             reward_funcs=[seam.advantage_reward],
@@ -129,11 +146,19 @@ class Run:
         except (OSError, RuntimeError, SafetensorError):
             check_room(loaded.model, self.folder, keep=0, free=self.free)  # says so where that is why
             raise
+        average.give()
         return max(int(trainer.state.global_step), step_of(checkpoint)), watch.seconds
 
     def _train(self, trainer: Any, watch: "_Watch", checkpoint: Path | None) -> None:
         """From a checkpoint on, if there is anything left to do after it: then only its end was interrupted."""
         done = step_of(checkpoint)
+        if len(found := set(gathered(done))) > 1:
+            raise InvalidRunError(
+                f"{self.folder}: the processes found checkpoints of different steps, {sorted(found)}",
+                hint="all processes of a run need one folder that they share",
+            )
+        if checkpoint is not None:
+            watch.average.load(checkpoint.parent, done)
         if checkpoint is not None and (done >= self.settings.optimiser.steps or any_of(watch.is_late())):
             seam.restore(trainer, checkpoint)
             return
@@ -149,7 +174,9 @@ class Run:
         done = replace(trained, model=model)
         if not self.place.is_first:
             return done
-        if model is not None:
+        if model is None:
+            set_aside(self.folder / MODEL)
+        else:
             publish(loaded.model, loaded.codec.tokenizer, model, self._manifest(loaded, tasks, trained))
         self.tell(f"published {model}" if model else f"not published: {'; '.join(trained.reasons)}")
         (self.folder / REPORT).write_text(json.dumps(report_of(done, tasks, self.settings), indent=2) + "\n")
@@ -172,7 +199,8 @@ class _Watch(TrainerCallback):  # type: ignore[misc]  # TRL's base has no types
     ``before_s`` is what the steps took that a run goes on from.
     """
 
-    def __init__(self, run: Run, backend: PolicyBackend, *, before_s: float) -> None:
+    def __init__(self, run: Run, backend: PolicyBackend, average: Average, *, before_s: float) -> None:
+        self.average = average
         self._run = run
         self._before_s = before_s
         self._began: float | None = None
@@ -218,6 +246,15 @@ class _Watch(TrainerCallback):  # type: ignore[misc]  # TRL's base has no types
         if any_of(self._told_to_stop):
             self._run.stopped = "it was told to stop; start it again to go on"
             control.should_save = control.should_training_stop = True
+        self.average.add()
+        if control.should_save and self._run.place.is_first:
+            self.average.save(self._run.folder / CHECKPOINTS, state.global_step)
+        return control
+
+    @override
+    def on_save(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> TrainerControl:
+        if self._run.place.is_first:
+            forget_averages(self._run.folder / CHECKPOINTS)
         return control
 
     def _write(self, state: TrainerState) -> None:
@@ -252,7 +289,7 @@ def trainer_arguments(settings: TrainingSettings, folder: Path) -> dict[str, Any
     micro = optimiser.micro_batch or episodes
     gpu = torch.cuda.is_available()
     return {
-        "output_dir": str(folder / "checkpoints"),
+        "output_dir": str(folder / CHECKPOINTS),
         "per_device_train_batch_size": micro,
         "gradient_accumulation_steps": episodes // micro,
         "steps_per_generation": episodes // micro,
@@ -287,8 +324,25 @@ def reporters() -> list[str]:
 
 def newest_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint, to go on from; None for a new run."""
-    found = [path for path in (folder / "checkpoints").glob("checkpoint-*") if (path / "trainer_state.json").exists()]
+    found = [path for path in (folder / CHECKPOINTS).glob("checkpoint-*") if _is_whole(path)]
     return max(found, key=step_of) if found else None
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Its state is written last; a name that ends otherwise is somebody's copy."""
+    try:
+        state = json.loads((checkpoint / "trainer_state.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(state, dict) and checkpoint.name.rpartition("-")[2].isdecimal()
+
+
+def set_aside(model: Path) -> None:
+    """What an earlier gate let pass is no longer what the folder was trained to; it stays under another name."""
+    if model.exists():
+        older = model.with_name(f"{model.name}.older")
+        shutil.rmtree(older, ignore_errors=True)
+        model.rename(older)
 
 
 def step_of(checkpoint: Path | None) -> int:
@@ -298,15 +352,22 @@ def step_of(checkpoint: Path | None) -> int:
 
 def seconds_at(metrics: Path, step: int) -> float:
     """What the steps up to one took; 0 where nothing is known of it."""
-    lines = map(json.loads, metrics.read_text().splitlines()) if step and metrics.exists() else ()
-    return next((float(line["seconds"]) for line in lines if line["step"] == step), 0.0)
+    return next((float(line["seconds"]) for _, line in _whole_lines(metrics) if line["step"] == step), 0.0) if step else 0.0
 
 
 def forget_after(lines: Path, step: int) -> None:
     """Drop the lines of steps that a run is about to take again."""
     if lines.exists():
-        kept = [line for line in lines.read_text().splitlines() if line and json.loads(line)["step"] <= step]
-        lines.write_text("".join(f"{line}\n" for line in kept))
+        draft = lines.with_name(f"{lines.name}.draft")
+        draft.write_text("".join(f"{text}\n" for text, line in _whole_lines(lines) if line["step"] <= step))
+        draft.rename(lines)
+
+
+def _whole_lines(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """As written and as read. A line that was cut, when its writer was killed or the disk was full, is none."""
+    for text in file.read_text().splitlines() if file.exists() else ():
+        with suppress(ValueError):
+            yield text, json.loads(text)
 
 
 def document_of(score: Score | None) -> dict[str, Any] | None:

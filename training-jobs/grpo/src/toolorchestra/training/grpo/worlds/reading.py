@@ -25,9 +25,9 @@ class Company:
     world: World
     tasks: tuple[Task, ...]
 
-    def tagged(self, tags: Sequence[str]) -> list[Task]:
-        """The tasks with one of these tags."""
-        return [task for task in self.tasks if set(tags) & set(task.split)]
+    def tagged(self, tags: Sequence[str], *, none_of: Sequence[str] = ()) -> list[Task]:
+        """The tasks with one of these tags, and with none of those."""
+        return [task for task in self.tasks if set(tags) & set(task.split) and not set(none_of) & set(task.split)]
 
 
 def read_companies(folders: Sequence[str]) -> list[Company]:

@@ -92,7 +92,9 @@ class Stage:
 
 @dataclass(frozen=True)
 class WorldScenes(Source):
-    """The tasks with one of ``tags``, each ``draws`` times with other experts: with ``profiles`` of training, or of tests."""
+    """The tasks with one of ``tags`` and none of ``none_of``, each ``draws`` times with other experts: with ``profiles`` of
+    training, or of tests.
+    """
 
     companies: Sequence[Company]
     settings: WorldTasks
@@ -100,6 +102,7 @@ class WorldScenes(Source):
     draws: int
     profiles: Split = "train"
     temperature: float = 1.0
+    none_of: Sequence[str] = ()
 
     @override
     def __len__(self) -> int:
@@ -176,7 +179,7 @@ class WorldScenes(Source):
 
     @cached_property
     def _tasks(self) -> list[tuple[Company, Task]]:
-        return [(company, task) for company in self.companies for task in company.tagged(self.tags)]
+        return [(company, task) for company in self.companies for task in company.tagged(self.tags, none_of=self.none_of)]
 
     @cached_property
     def _book(self) -> TaskBook:
