@@ -4,9 +4,11 @@ import json
 
 import pytest
 import torch
+from peft import get_peft_model_state_dict
 from safetensors.torch import load_file
 
 from tests.training.taught import SEED, TASKS
+from toolorchestra.training.grpo.assembly import grouping_of
 from toolorchestra.training.grpo.checkpoints import MANIFEST, adapted, load, publish
 from toolorchestra.training.grpo.settings import LoraSettings, ModelSettings, TrainingSettings
 from toolorchestra.training.grpo.training import Run
@@ -44,6 +46,15 @@ def test_an_adapter_learns_and_goes_on_digit_for_digit(settings, tmp_path):
     assert any(weight.any() for name, weight in whole.items() if "lora_B" in name), "it begins with zeros"
     assert whole.keys() == parts.keys()
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_an_adapter_whose_end_was_interrupted_is_the_newest_one_again(settings, tmp_path):
+    Run(settings(2), tmp_path).train()
+    loaded = load(settings(2).model)
+    assert Run(settings(2), tmp_path)._steps(loaded, grouping_of(settings(2), loaded))[0] == 2
+    found = get_peft_model_state_dict(loaded.model)
+    assert found.keys() == adapter_of(tmp_path, 2).keys()
+    assert all(torch.equal(one, found[name]) for name, one in adapter_of(tmp_path, 2).items())
 
 
 def test_what_is_published_needs_no_adapter(taught, codec, tmp_path):

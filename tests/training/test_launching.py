@@ -69,6 +69,14 @@ def test_being_told_to_stop_reaches_all_and_so_does_the_end_of_who_started_them(
     until(tmp_path, "*.stopped")
 
 
+def test_processes_that_could_not_yet_say_that_they_were_told_to_stop_count_as_stopped(tmp_path):
+    waits = WAITS.replace("signal.signal(signal.SIGTERM, stop)", "")
+    launcher = subprocess.Popen(python(LAUNCHES, waits, tmp_path), env=dict(os.environ))
+    until(tmp_path, "[01]")
+    launcher.send_signal(signal.SIGTERM)
+    assert launcher.wait(timeout=60) == TOLD_TO_STOP
+
+
 def test_a_run_that_is_told_to_stop_while_it_is_loading_says_so(tmp_path):
     run = subprocess.Popen(own_command([str(tmp_path / "no.yaml")]), stderr=subprocess.DEVNULL)
     while not catches(run.pid, signal.SIGTERM):

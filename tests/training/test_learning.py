@@ -3,12 +3,16 @@
 """
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
 
-from toolorchestra.training.grpo.settings import check_settings
+from toolorchestra.training.grpo.checkpoints import load
+from toolorchestra.training.grpo.settings import ModelSettings, check_settings
 from toolorchestra.training.grpo.tiny.routes import Draw, Family
 from toolorchestra.training.grpo.tiny.staging import oracle
 from toolorchestra.training.grpo.training import METRICS, Run
@@ -49,3 +53,18 @@ def test_thirty_steps_bring_the_seed_most_of_the_way(settings, trained):
     assert result.model is not None, result.reasons
     assert result.after.best_route >= 0.65  # by names of tools that no step has seen
     assert len((folder / METRICS).read_text().splitlines()) == result.steps == settings.optimiser.steps
+
+
+@pytest.mark.timeout(600)
+def test_what_is_published_is_the_average_and_an_end_that_was_interrupted_is_repeated(settings, trained):
+    result, folder = trained
+    average = load_file(folder / "checkpoints" / f"average-{result.steps}.safetensors")
+    published = list(load(ModelSettings(path=str(result.model))).model.parameters())
+    newest = list(load(ModelSettings(path=str(folder / "checkpoints" / f"checkpoint-{result.steps}"))).model.parameters())
+    assert all(torch.equal(one, average[str(number)]) for number, one in enumerate(published))
+    assert not all(map(torch.equal, published, newest))
+    weights = (result.model / "model.safetensors").read_bytes()
+    shutil.rmtree(result.model)
+    again = Run(settings, folder).train()
+    assert (again.steps, again.after) == (result.steps, result.after)
+    assert (again.model / "model.safetensors").read_bytes() == weights

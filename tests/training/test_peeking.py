@@ -2,6 +2,9 @@
 
 import asyncio
 
+import pytest
+
+from toolorchestra.core.errors import InvalidRequestError
 from toolorchestra.training.grpo.checkpoints import publish
 from toolorchestra.training.grpo.grouping import Grouping
 from toolorchestra.training.grpo.peeking import peek, shown
@@ -32,6 +35,8 @@ def test_peek_and_dry_run_take_the_runs_own_model(codec, random_model, tmp_path)
         {"model": {"path": str(model)}, "tasks": {"kind": "routes"}, "rollout": {"group_size": 2, "groups_per_step": 2}}
     )
     assert "dropped: the rewards differ too little" in asyncio.run(peek(settings, 3, 2))
+    with pytest.raises(InvalidRequestError, match="a group of 0 episodes"):
+        asyncio.run(peek(settings, 3, 0))
     told = dry_run(settings)
     assert told["episodes"] == 2 * 2 * 60
     assert told["parameters"] == sum(parameter.numel() for parameter in random_model.parameters())

@@ -12,8 +12,11 @@ import pytest
 import yaml
 
 from tests.training.taught import SEED, TASKS
+from toolorchestra.training.grpo import training
+from toolorchestra.training.grpo.errors import InvalidRunError
+from toolorchestra.training.grpo.resuming import forget_after, newest_checkpoint, seconds_at, set_aside
 from toolorchestra.training.grpo.settings import TrainingSettings
-from toolorchestra.training.grpo.training import Run, forget_after, newest_checkpoint, seconds_at, set_aside
+from toolorchestra.training.grpo.training import Run
 
 STEPS = 8
 
@@ -164,3 +167,9 @@ def test_a_run_that_is_told_to_stop_saves_and_says_so(tmp_path, run):
     done = len(metrics(tmp_path / "stopped"))
     assert (tmp_path / "stopped" / "checkpoints" / f"checkpoint-{done}").exists()
     assert not (tmp_path / "stopped" / "model").exists()
+
+
+def test_processes_that_see_different_folders_do_not_go_on(tmp_path, taught, monkeypatch):
+    monkeypatch.setattr(training, "gathered", lambda step: [step, step + 2])
+    with pytest.raises(InvalidRunError, match=r"checkpoints of different steps, \[0, 2\]"):
+        Run(settings_of(taught, steps=2), tmp_path).train()

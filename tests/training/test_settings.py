@@ -1,10 +1,12 @@
 """What is wrong with a run is said before any compute is spent: the file, the field, the fix."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import yaml
+from safetensors.torch import load_file, save_file
 
 from toolorchestra.core.resources import TrainingRun
 from toolorchestra.training.grpo.checkpoints import MANIFEST, load, publish
@@ -26,12 +28,22 @@ def test_a_short_file_is_a_whole_run(tmp_path):
     assert (settings.rollout.group_size, settings.rollout.explored, settings.form.value) == (8, 0.125, "reference")
 
 
+def runs_in(text):
+    found = [one for one in yaml.safe_load_all(text) if isinstance(one, dict) and one.get("kind") == "TrainingRun"]
+    return [TrainingRun.model_validate(one) for one in found]
+
+
 @pytest.mark.parametrize("file", sorted(Path("infra/examples/training").glob("*.yaml")), ids=lambda file: file.stem)
 def test_the_runs_of_example_manifests_are_whole(file):
-    documents = list(yaml.safe_load_all(file.read_text()))
-    runs = [TrainingRun.model_validate(one) for one in documents if one["kind"] == "TrainingRun"]
+    runs = runs_in(file.read_text())
     assert all(check_settings(run.spec.config, where=run.metadata.name).gate for run in runs)
     assert runs or file.stem == "serve"
+
+
+def test_so_are_those_of_the_how_tos():
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", Path("docs/howto/jobs.md").read_text(), re.MULTILINE | re.DOTALL)
+    runs = [run for block in blocks for run in runs_in(block)]
+    assert [check_settings(run.spec.config, where=run.metadata.name).processes for run in runs] == [4]
 
 
 @pytest.mark.parametrize(
@@ -77,6 +89,18 @@ def test_a_model_of_another_format_is_refused(tmp_path, codec, random_model):
     stated = json.loads((folder / MANIFEST).read_text())
     (folder / MANIFEST).write_text(json.dumps({**stated, "formatHash": "0123456789abcdef"}))
     with pytest.raises(InvalidRunError, match="policy format 0123456789abcdef"):
+        load(ModelSettings(path=str(folder)))
+
+
+def test_weights_that_a_checkpoint_lacks_are_not_drawn(tmp_path, codec, random_model):
+    folder = publish(random_model, codec.tokenizer, tmp_path / "model", {})
+    weights = load_file(folder / "model.safetensors")
+    missing = weights.pop("model.layers.0.mlp.up_proj.weight")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InvalidRunError, match=r"lacks the weights model\.layers\.0\.mlp\.up_proj\.weight"):
+        load(ModelSettings(path=str(folder)))
+    save_file({**weights, "model.layers.0.mlp.up_proj.weight": missing[:-1]}, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(InvalidRunError, match="cannot be loaded"):
         load(ModelSettings(path=str(folder)))
 
 

@@ -135,6 +135,18 @@ def test_training_sees_neither_held_out_tasks_nor_the_experts_of_tests(folder, s
     assert not names & {name.partition("-")[0] for number in range(12) for name in unseen.stage(number).cast.names}
 
 
+def test_the_gate_plays_no_task_that_is_trained_on_whatever_its_tags(broken, monkeypatch):
+    monkeypatch.setattr(gating, "LEAST_CLUSTERS", 1)
+    for file in broken.glob("*/tasks.jsonl"):
+        file.write_text(file.read_text().replace('["train"]', '["train", "test"]'))
+    run = TrainingSettings.model_validate({"model": {"path": "seed"}, "tasks": settings_of(broken).model_dump()})
+    tasks = tasks_of(run.model_copy(update={"gate": GateSettings.model_construct(tasks=1)}))
+    assert {tag for one in tasks.source.tasks for tag in one.split} == {"train", "test"}
+    judged = {one.id for one in tasks.gate.scenes.tasks}
+    assert judged
+    assert not judged & {one.id for one in tasks.source.tasks}
+
+
 def test_the_gate_lets_a_cheap_right_manager_pass_and_tells_why_another_does_not(codec, folder, monkeypatch):
     monkeypatch.setattr(gating, "LEAST_CLUSTERS", 10)
     settings = settings_of(folder)

@@ -38,7 +38,7 @@ class ValkeySignals:
     """Signals over one server. One connection receives for the whole process, however many wait; it connects again by itself.
 
     Use it from one event loop. Without ``socket_timeout``, since the client would wait with ``asyncio.wait_for``, which before
-    Python 3.12 loses a cancellation that comes as its work ends (https://github.com/python/cpython/issues/96764).
+    Python 3.12 loses a cancellation that comes as its work ends (https://github.com/python/cpython/issues/86296).
     """
 
     def __init__(self, url: str) -> None:

@@ -1,7 +1,6 @@
 """``toolorchestra train``: hands over to the training job, which lives in an environment of its own with PyTorch."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +22,6 @@ def register(app: typer.Typer) -> None:
 def train_command(context: typer.Context) -> None:
     """Train a manager: RUN.yaml [--out FOLDER] [--dry-run]; `peek RUN.yaml TASK` shows one group, `serve MODEL` serves it."""
     python = str(training_python())
-    sys.stdout.flush()
     os.execv(python, [python, "-m", MODULE, *context.args])  # noqa: S606 - in this one's place: it gets the signals itself
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 from torch import nn
 
 from toolorchestra.training.grpo.errors import InvalidRunError
+from toolorchestra.training.grpo.resuming import write_whole
 from toolorchestra.training.grpo.settings import TrainingSettings
 
 SETTINGS: Final = "settings.json"
@@ -50,11 +51,6 @@ def check_enough(settings: TrainingSettings, tasks: int) -> None:
         )
 
 
-def held_bytes(folder: Path) -> int:
-    """What a run's checkpoints take already: those that it writes replace them."""
-    return sum(file.stat().st_size for file in (folder / "checkpoints").rglob("*") if file.is_file())
-
-
 def check_room(model: nn.Module, folder: Path, *, keep: int, held: int = 0, free: Free = free_bytes) -> None:
     """``held``: bytes there that will be replaced. Raises InvalidRunError where the disk is too full."""
     needed, found = needed_bytes(model, keep=keep), free(folder) + held
@@ -73,9 +69,7 @@ def check_same(folder: Path, settings: TrainingSettings, data: Mapping[str, Any]
     """
     file, now = folder / SETTINGS, {**settings.model_dump(mode="json"), "data": data}
     if not goes_on or not file.exists():
-        draft = file.with_name(f"{file.name}.draft")
-        draft.write_text(json.dumps(now, indent=2) + "\n")
-        draft.rename(file)
+        write_whole(file, json.dumps(now, indent=2) + "\n")
         return
     before, after = _flat(json.loads(file.read_text())), _flat(now)
     for name in sorted(before.keys() | after.keys()):

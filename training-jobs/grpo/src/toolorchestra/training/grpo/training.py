@@ -7,10 +7,8 @@ from its newest checkpoint.
 
 import json
 import os
-import shutil
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,7 +31,6 @@ from toolorchestra.training.grpo.beginning import (
     check_room,
     check_same,
     free_bytes,
-    held_bytes,
     make_folder,
 )
 from toolorchestra.training.grpo.checkpoints import Loaded, load, publish
@@ -44,11 +41,19 @@ from toolorchestra.training.grpo.policies import PolicyBackend
 from toolorchestra.training.grpo.ranks import Place, any_of, gathered, place
 from toolorchestra.training.grpo.records import group_record
 from toolorchestra.training.grpo.report_page import METRICS, REPORT, ROLLOUTS, write_page
+from toolorchestra.training.grpo.resuming import (
+    CHECKPOINTS,
+    forget_after,
+    held_bytes,
+    newest_checkpoint,
+    seconds_at,
+    set_aside,
+    step_of,
+)
 from toolorchestra.training.grpo.rollouts import Engine
 from toolorchestra.training.grpo.settings import TrainingSettings
 
 MODEL: Final = "model"
-CHECKPOINTS: Final = "checkpoints"
 SHOWN_EVERY: Final = 10  # steps between groups that are written down whole
 Tell = Callable[[str], None]
 Show = Callable[[Mapping[str, Any]], None]
@@ -174,9 +179,9 @@ class Run:
         done = replace(trained, model=model)
         if not self.place.is_first:
             return done
-        if model is None:
+        if done.after is not None and model is None:
             set_aside(self.folder / MODEL)
-        else:
+        if model is not None:
             publish(loaded.model, loaded.codec.tokenizer, model, self._manifest(loaded, tasks, trained))
         self.tell(f"published {model}" if model else f"not published: {'; '.join(trained.reasons)}")
         (self.folder / REPORT).write_text(json.dumps(report_of(done, tasks, self.settings), indent=2) + "\n")
@@ -320,54 +325,6 @@ def reporters() -> list[str]:
     others = (("mlflow", "MLFLOW_TRACKING_URI"), ("wandb", "WANDB_API_KEY"))
     asked = [name for name, variable in others if os.environ.get(variable) and find_spec(name) is not None]
     return asked or ["tensorboard"]
-
-
-def newest_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint, to go on from; None for a new run."""
-    found = [path for path in (folder / CHECKPOINTS).glob("checkpoint-*") if _is_whole(path)]
-    return max(found, key=step_of) if found else None
-
-
-def _is_whole(checkpoint: Path) -> bool:
-    """Its state is written last; a name that ends otherwise is somebody's copy."""
-    try:
-        state = json.loads((checkpoint / "trainer_state.json").read_text())
-    except (OSError, ValueError):
-        return False
-    return isinstance(state, dict) and checkpoint.name.rpartition("-")[2].isdecimal()
-
-
-def set_aside(model: Path) -> None:
-    """What an earlier gate let pass is no longer what the folder was trained to; it stays under another name."""
-    if model.exists():
-        older = model.with_name(f"{model.name}.older")
-        shutil.rmtree(older, ignore_errors=True)
-        model.rename(older)
-
-
-def step_of(checkpoint: Path | None) -> int:
-    """The step after which a checkpoint was written; 0 for none."""
-    return int(checkpoint.name.rpartition("-")[2]) if checkpoint is not None else 0
-
-
-def seconds_at(metrics: Path, step: int) -> float:
-    """What the steps up to one took; 0 where nothing is known of it."""
-    return next((float(line["seconds"]) for _, line in _whole_lines(metrics) if line["step"] == step), 0.0) if step else 0.0
-
-
-def forget_after(lines: Path, step: int) -> None:
-    """Drop the lines of steps that a run is about to take again."""
-    if lines.exists():
-        draft = lines.with_name(f"{lines.name}.draft")
-        draft.write_text("".join(f"{text}\n" for text, line in _whole_lines(lines) if line["step"] <= step))
-        draft.rename(lines)
-
-
-def _whole_lines(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """As written and as read. A line that was cut, when its writer was killed or the disk was full, is none."""
-    for text in file.read_text().splitlines() if file.exists() else ():
-        with suppress(ValueError):
-            yield text, json.loads(text)
 
 
 def document_of(score: Score | None) -> dict[str, Any] | None:
