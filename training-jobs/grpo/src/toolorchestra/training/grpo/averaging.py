@@ -21,17 +21,17 @@ class Average:
         self._weights = [one for one in model.parameters() if one.requires_grad] if keep else []
         self._mean = [one.detach().float().clone() for one in self._weights]
 
-    @torch.no_grad()
     def add(self) -> None:
         """Take in the weights as they are now."""
-        for mean, newest in zip(self._mean, self._weights, strict=True):
-            mean.lerp_(newest.float(), 1 - self._keep)
+        with torch.no_grad():
+            for mean, newest in zip(self._mean, self._weights, strict=True):
+                mean.lerp_(newest.float(), 1 - self._keep)
 
-    @torch.no_grad()
     def give(self) -> None:
         """Make the average the model's weights."""
-        for mean, weights in zip(self._mean, self._weights, strict=True):
-            weights.copy_(mean)
+        with torch.no_grad():
+            for mean, weights in zip(self._mean, self._weights, strict=True):
+                weights.copy_(mean)
 
     def save(self, checkpoints: Path, step: int) -> None:
         """Beside the checkpoint of a step, before that is written: a whole checkpoint always has one."""

@@ -114,7 +114,8 @@ class TrimmingTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL has no types
 
 def _of_like_length(mask: Tensor, *, at_once: int) -> tuple[Tensor, ...]:
     """The numbers of a mask's rows, shortest first, in pieces."""
-    return mask.sum(dim=1).argsort(stable=True).split(max(1, at_once // PIECES))
+    pieces: tuple[Tensor, ...] = mask.sum(dim=1).argsort(stable=True).split(max(1, at_once // PIECES))
+    return pieces
 
 
 def _used(mask: Tensor, *, at_least: int) -> tuple[int, int]:
